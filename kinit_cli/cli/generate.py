@@ -1,0 +1,172 @@
+"""`kinit generate`: from a spec to a weights file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, spec_options
+from kinit_cli.engines.registry import ENGINE_NAMES
+from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
+
+if TYPE_CHECKING:
+    from kinit_cli.pipeline import Output
+    from kinit_cli.plan import Plan
+    from kinit_cli.summary import FileSummary
+
+STDOUT = "-"
+#: A table longer than this shows its beginning and end; inspect shows it all.
+_MAX_ROWS = 60
+
+
+@click.command(
+    "generate", epilog="Example: kinit generate gpt2.yaml -o gpt2.h5 --seed 42 --set n_layers=24"
+)
+@click.argument("spec", metavar="SPEC")
+@click.option("-o", "--output", "out", metavar="OUT", help="File or DIR/ to write; - for stdout.")
+@click.option("--format", "format_name", type=click.Choice(FORMAT_NAMES), help="Output format.")
+@spec_options
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINE_NAMES),
+    default="auto",
+    show_default=True,
+    help="What computes the values; all give the same.",
+)
+@jobs_option
+@click.option("-f", "--force", is_flag=True, help="Replace the output if it exists.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
+@json_option
+@quiet_option
+def command(
+    spec: str,
+    out: str | None,
+    format_name: str | None,
+    seed: int | None,
+    dtype: str | None,
+    settings: Mapping[str, str],
+    engine: str,
+    jobs: int | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Generate the weights of a spec into a file.
+
+    SPEC is a YAML or JSON file, or - for stdin. The format follows from OUT's name (.h5, .hdf5,
+    .npy; DIR/ for one .npy file a tensor) or --format.
+    """
+    from kinit_cli.plan import make_plan
+    from kinit_cli.spec.load import Overrides, load_spec
+
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '-o' / '--output'; or --dry-run to write nothing.")
+    if out == STDOUT and as_json:
+        raise click.UsageError("'--json' and '-o -' would both write to stdout.")
+    plan = make_plan(load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings)))
+    if not quiet:
+        _tell(plan, out)
+    if dry_run:
+        _show_plan(plan, out, format_name, as_json=as_json, quiet=quiet, force=force)
+        return
+    assert out is not None
+    if out == STDOUT:
+        _write_to_stdout(plan, format_name, engine, jobs, quiet=quiet)
+        return
+    output = _output(plan, out, format_name, force=force)
+    summary = _run(plan, output, engine, jobs, quiet=quiet)
+    if as_json:
+        echo_json("generate", {"is_seed_drawn": plan.is_seed_drawn, **summary.to_json()})
+    elif not quiet:
+        _render(summary, to_stderr=False)
+
+
+def _tell(plan: Plan, out: str | None) -> None:
+    if plan.is_seed_drawn:
+        click.echo(f"kinit: the spec has no seed; drew {plan.seed}", err=True)
+    if out is not None and out.endswith(".weights.h5"):
+        click.echo(
+            "kinit: note: Keras reads names that end in .weights.h5 by another layout; "
+            "choose a plain .h5 name for load_weights",
+            err=True,
+        )
+
+
+def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Output:
+    from kinit_cli.pipeline import Output
+
+    writer = choose_writer(out, format_name, n_tensors=len(plan.tensors))
+    return Output(target=Path(out), writer=writer, force=force)
+
+
+def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bool) -> FileSummary:
+    from kinit_cli.engines.registry import get_engine
+    from kinit_cli.pipeline import generate
+    from kinit_cli.render import make_progress
+    from kinit_cli.workers import default_jobs
+
+    with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
+        return generate(
+            plan,
+            output,
+            engine=get_engine(engine),
+            jobs=jobs or default_jobs(),
+            progress=advance,
+        )
+
+
+def _write_to_stdout(
+    plan: Plan, format_name: str | None, engine: str, jobs: int | None, *, quiet: bool
+) -> None:
+    """Tiles are not written in order, so the file is made elsewhere and then copied."""
+    if sys.stdout.isatty():
+        raise click.UsageError("Binary data would go to the terminal; redirect stdout.")
+    if format_name is None:
+        raise click.UsageError("'-o -' has no name to tell the format; give '--format'.")
+    with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
+        target = str(Path(folder, "stdout"))
+        writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors))
+        output = _output(plan, target, format_name, force=False)
+        output = type(output)(target=output.target, writer=writer)
+        summary = _run(plan, output, engine, jobs, quiet=quiet)
+        with output.target.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer, 2**20)
+    if not quiet:
+        _render(summary, to_stderr=True)
+
+
+def _show_plan(
+    plan: Plan,
+    out: str | None,
+    format_name: str | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    force: bool,
+) -> None:
+    if out is not None and out != STDOUT:
+        from kinit_cli.formats.atomic import check_target
+        from kinit_cli.pipeline import validate_output
+
+        output = _output(plan, out, format_name, force=force)
+        check_target(output.target, is_directory=output.writer.is_directory, force=force)
+        validate_output(plan, output)
+    if as_json:
+        echo_json("generate", {"dry_run": True, "output": out, **plan.to_json()})
+    elif not quiet:
+        from kinit_cli.render_plan import render_plan
+
+        render_plan(plan)
+
+
+def _render(summary: FileSummary, *, to_stderr: bool) -> None:
+    from kinit_cli.render import make_console, render_summary
+
+    render_summary(summary, console=make_console(to_stderr=to_stderr), limit_rows=_MAX_ROWS)

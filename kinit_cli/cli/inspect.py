@@ -1,0 +1,31 @@
+"""`kinit inspect`: what is inside a weights file."""
+
+from __future__ import annotations
+
+import click
+
+from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option
+
+
+@click.command("inspect", epilog="Example: kinit inspect weights.h5 '*/kernel'")
+@click.argument("file", metavar="FILE")
+@click.argument("pattern", metavar="[PATTERN]", required=False)
+@jobs_option
+@json_option
+@quiet_option
+def command(file: str, pattern: str | None, jobs: int | None, as_json: bool, quiet: bool) -> None:
+    """Show what is inside a weights file: every tensor's statistics, and totals.
+
+    FILE is an HDF5 file, an .npy file or a directory of them, written by kinit or not. PATTERN
+    chooses tensors by path, with * and ? as in file names.
+    """
+    from kinit_cli.inspect import inspect_file
+    from kinit_cli.render import make_progress, render_summary
+    from kinit_cli.workers import default_jobs
+
+    with make_progress(None, is_shown=not (quiet or as_json)) as advance:
+        summary = inspect_file(file, pattern=pattern, jobs=jobs or default_jobs(), progress=advance)
+    if as_json:
+        echo_json("inspect", summary.to_json())
+    elif not quiet:
+        render_summary(summary)

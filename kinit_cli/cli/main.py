@@ -1,0 +1,159 @@
+"""The group of commands, and the one place where exceptions become exit codes.
+
+Exit codes: 0 fine; 1 something differs; 2 usage, a bad spec, I/O or an internal error;
+130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from kinit_cli import __version__
+from kinit_cli.errors import KinitError, SpecError, suggest
+
+EXIT_FINE, EXIT_DIFFERS, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+
+#: Version of the documents that `--json` prints.
+JSON_SCHEMA_VERSION = 1
+
+#: Command -> (module, one line for the list). Modules are imported when their command runs.
+_COMMANDS = {
+    "generate": ("kinit_cli.cli.generate", "Generate the weights of a spec into a file."),
+    "inspect": ("kinit_cli.cli.inspect", "Show what is inside a weights file."),
+}
+
+
+class _Terminated(BaseException):
+    """SIGTERM: like Ctrl-C, everything is put back before the process ends."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS:
+            hint = suggest(name, _COMMANDS) or f"the commands are {', '.join(_COMMANDS)}"
+            if "@" in name:
+                hint = "this is kinit-cli, for model weights; Kerberos has another kinit"
+            raise click.UsageError(f"No such command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: kinit generate spec.yaml -o weights.h5",
+)
+@click.version_option(__version__, prog_name="kinit")
+def cli() -> None:
+    """Turn a model spec into initialised weights: the same bytes on every machine."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str], prog_name: str | None = None) -> int:
+    """Run the command line and give its exit code; nothing but `SystemExit` gets out of `main`."""
+    previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        code = _invoke(argv, prog_name)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return EXIT_INTERRUPTED
+    except _Terminated:
+        _say("terminated")
+        return EXIT_TERMINATED
+    except BrokenPipeError:
+        # The reader has had enough. Keep Python from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FINE
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return code
+
+
+def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
+    try:
+        code = cli.main(list(argv), prog_name=prog_name, standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_FINE
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return _failed(argv, "usage", error.format_message())
+    except SpecError as error:
+        n_problems = len(error.problems)
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        _say(f"{n_problems} problem{'s' if n_problems > 1 else ''} in the spec")
+        return _failed(argv, "spec", str(error), [_problem_json(p) for p in error.problems])
+    except KinitError as error:
+        _say(str(error))
+        return _failed(argv, "error", str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _say(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+        return _failed(argv, "system", str(error))
+    except MemoryError:
+        _say("out of memory; use fewer --jobs, or a smaller tensor")
+        return _failed(argv, "memory", "out of memory")
+    except Exception as error:
+        if os.environ.get("KINIT_DEBUG"):
+            raise
+        _say(f"internal error: {type(error).__name__}: {error}; KINIT_DEBUG=1 shows where")
+        return _failed(argv, "internal", f"{type(error).__name__}: {error}")
+
+
+def _failed(
+    argv: Sequence[str], kind: str, message: str, problems: list[dict[str, Any]] | None = None
+) -> int:
+    if "--json" in argv:
+        error = {"kind": kind, "message": message, "problems": problems or []}
+        click.echo(json.dumps({"schema_version": JSON_SCHEMA_VERSION, "error": error}, indent=2))
+    return EXIT_ERROR
+
+
+def _problem_json(problem: Any) -> dict[str, Any]:
+    return {
+        "file": problem.place.source,
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "path": problem.tree_path,
+        "expected": problem.expected,
+        "got": problem.got,
+        "hint": problem.hint,
+    }
+
+
+def _say(message: str) -> None:
+    click.echo(f"kinit: {message}", err=True)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated

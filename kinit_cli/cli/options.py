@@ -1,0 +1,74 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from kinit_cli.cli.main import JSON_SCHEMA_VERSION
+from kinit_cli.dtypes import DTYPES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MAX_JOBS = 1024
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, MAX_JOBS),
+    metavar="N",
+    help="Threads; the result does not depend on it.  [default: the cores there are]",
+)
+
+
+def _parse_settings(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> Mapping[str, str]:
+    settings: dict[str, str] = {}
+    for value in values:
+        name, separator, text = value.partition("=")
+        if not separator or not name or not text:
+            raise click.BadParameter(f"expected NAME=VALUE, got {value!r}")
+        if name in settings:
+            raise click.BadParameter(f"{name} is set twice")
+        settings[name] = text
+    return settings
+
+
+def spec_options(command: Command) -> Command:
+    """Add the options that change a spec: --seed, --dtype and --set."""
+    for option in (
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=_parse_settings,
+            help="Set a param of the spec; repeatable.",
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(list(DTYPES)),
+            metavar="DTYPE",
+            help="Use this dtype for weights that name none.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**64 - 1),
+            metavar="N",
+            help="Use this seed in place of the spec's.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def echo_json(command: str, body: Mapping[str, Any]) -> None:
+    """Print a command's result as one JSON document."""
+    document = {"schema_version": JSON_SCHEMA_VERSION, "command": command, **body}
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,155 @@
+"""What a tensor's elements are drawn from, as plain numbers.
+
+An initializer, given a shape, resolves to one of these; engines know nothing else. Parameters
+are float64 here and rounded to float32 by the engine, as the value stream says.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+#: Standard deviation of a unit normal truncated at +-2: sqrt(1 - 4 phi(2) / erf(sqrt 2)).
+TRUNCATED_STDDEV = 0.87962566103423978
+#: Largest magnitude that the stream's unit normal takes (docs/stream.md), rounded up.
+NORMAL_BOUND = 6.34
+
+Nested: TypeAlias = "float | int | tuple[Nested, ...]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """Every element is `value`."""
+
+    value: float | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantArray:
+    """Nested tuples of numbers, broadcast to the tensor's shape as NumPy broadcasts."""
+
+    values: tuple[Nested, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eye:
+    """`gain` on the main diagonal of a matrix, zero elsewhere."""
+
+    gain: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uniform:
+    """Uniform on the half-open interval [minval, maxval)."""
+
+    minval: float
+    maxval: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normal:
+    """Normal with the given mean and standard deviation."""
+
+    mean: float
+    stddev: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TruncatedNormal:
+    """Normal cut at two `stddev` from the mean; `stddev` is that of the uncut normal."""
+
+    mean: float
+    stddev: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orthogonal:
+    """`gain` times a Haar-distributed orthogonal matrix of prod(shape[:-1]) rows."""
+
+    gain: float
+
+
+Draw: TypeAlias = Constant | ConstantArray | Eye | Uniform | Normal | TruncatedNormal | Orthogonal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """Expected mean and standard deviation of a tensor's elements."""
+
+    mean: float
+    stddev: float
+
+
+def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments:
+    """Give the mean and standard deviation that the elements should have.
+
+    For `Eye` and `ConstantArray` they are those of the very values; for `Orthogonal` the root
+    mean square of an element, gain / sqrt(max(rows, cols)), about a mean of zero.
+    """
+    match draw:
+        case Constant(value=value):
+            return Moments(mean=float(value), stddev=0.0)
+        case Uniform(minval=low, maxval=high):
+            return Moments(mean=low / 2 + high / 2, stddev=(high - low) / math.sqrt(12))
+        case Normal(mean=mean, stddev=stddev):
+            return Moments(mean=mean, stddev=stddev)
+        case TruncatedNormal(mean=mean, stddev=stddev):
+            return Moments(mean=mean, stddev=stddev * TRUNCATED_STDDEV)
+        case Eye(gain=gain):
+            fraction = 1 / max(*shape, 1)
+            return Moments(
+                mean=gain * fraction, stddev=abs(gain) * math.sqrt(fraction * (1 - fraction))
+            )
+        case Orthogonal(gain=gain):
+            rows, cols = matrix_shape(shape)
+            return Moments(mean=0.0, stddev=abs(gain) / math.sqrt(max(rows, cols, 1)))
+        case ConstantArray(values=values):
+            return _moments_of(values)
+
+
+def value_bounds(draw: Draw) -> tuple[float, float]:
+    """Give the lowest and highest value that can be drawn, before rounding to the dtype."""
+    match draw:
+        case Constant(value=value):
+            return value, value
+        case Uniform(minval=low, maxval=high):
+            return low, high
+        case Normal(mean=mean, stddev=stddev):
+            return mean - NORMAL_BOUND * stddev, mean + NORMAL_BOUND * stddev
+        case TruncatedNormal(mean=mean, stddev=stddev):
+            return mean - 2 * stddev, mean + 2 * stddev
+        case Eye(gain=gain):
+            return min(gain, 0.0), max(gain, 0.0)
+        case Orthogonal(gain=gain):
+            return -abs(gain), abs(gain)
+        case ConstantArray(values=values):
+            flat = flatten(values)
+            return min(flat, default=0.0), max(flat, default=0.0)
+
+
+def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Flatten all axes but the last into rows: (prod(shape[:-1]), shape[-1]).
+
+    >>> matrix_shape((3, 3, 64, 128))
+    (576, 128)
+    """
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def flatten(values: Nested) -> list[float | int]:
+    """List the numbers of nested tuples in C order."""
+    if not isinstance(values, tuple):
+        return [values]
+    return [number for value in values for number in flatten(value)]
+
+
+def _moments_of(values: tuple[Nested, ...]) -> Moments:
+    # Broadcasting repeats every value equally often, so the moments are those of the values.
+    flat = flatten(values)
+    if not flat:
+        return Moments(mean=0.0, stddev=0.0)
+    mean = math.fsum(flat) / len(flat)
+    return Moments(
+        mean=mean, stddev=math.sqrt(math.fsum((x - mean) ** 2 for x in flat) / len(flat))
+    )

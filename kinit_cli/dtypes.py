@@ -1,0 +1,61 @@
+"""The one table of element types that specs, engines and formats share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Kind = Literal["float", "int", "bool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DType:
+    """An element type: its size and the finite range that it can hold."""
+
+    name: str
+    kind: Kind
+    n_bytes: int
+    lowest: float | int
+    highest: float | int
+
+
+def _float(name: str, n_bytes: int, highest: float) -> DType:
+    return DType(name=name, kind="float", n_bytes=n_bytes, lowest=-highest, highest=highest)
+
+
+def _integer(name: str, n_bytes: int, *, is_signed: bool) -> DType:
+    n_bits = 8 * n_bytes
+    lowest = -(2 ** (n_bits - 1)) if is_signed else 0
+    highest = 2 ** (n_bits - 1) - 1 if is_signed else 2**n_bits - 1
+    return DType(name=name, kind="int", n_bytes=n_bytes, lowest=lowest, highest=highest)
+
+
+DTYPES: dict[str, DType] = {
+    dtype.name: dtype
+    for dtype in (
+        _float("float64", 8, (2 - 2.0**-52) * 2.0**1023),
+        _float("float32", 4, (2 - 2.0**-23) * 2.0**127),
+        _float("float16", 2, 65504.0),
+        _float("bfloat16", 2, (2 - 2.0**-7) * 2.0**127),
+        *(_integer(f"int{8 * n}", n, is_signed=True) for n in (1, 2, 4, 8)),
+        *(_integer(f"uint{8 * n}", n, is_signed=False) for n in (1, 2, 4, 8)),
+        DType(name="bool", kind="bool", n_bytes=1, lowest=0, highest=1),
+    )
+}
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Give the little-endian NumPy dtype of a name in `DTYPES`; bfloat16 comes from ml_dtypes."""
+    import numpy as np
+
+    dtype: np.dtype[Any]
+    if name == "bfloat16":
+        import ml_dtypes
+
+        dtype = np.dtype(ml_dtypes.bfloat16)
+    else:
+        dtype = np.dtype(name).newbyteorder("<")
+    return dtype

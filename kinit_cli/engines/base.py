@@ -1,0 +1,58 @@
+"""The contract of an engine.
+
+An engine turns a draw and a stream key into elements. It is stateless towards its callers and
+may be called from many threads at once, each with its own `out`. Every engine gives the same
+bits: the NumPy engine is the reference, and a faster one is another way to do the same
+arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kinit_cli.draw import Draw, Orthogonal
+    from kinit_cli.stream.identity import StreamKey
+
+
+class Engine(Protocol):
+    """Fills tiles of tensors."""
+
+    name: str
+
+    def fill(
+        self,
+        out: NDArray[Any],
+        draw: Draw,
+        stream_key: StreamKey,
+        *,
+        start: int,
+        shape: tuple[int, ...],
+    ) -> None:
+        """Write elements [start, start + out.size) of a tensor into `out`, in place.
+
+        Parameters
+        ----------
+        out : 1-D C-contiguous array of the tensor's dtype
+            Its old contents do not matter.
+        draw : any draw but `Orthogonal`
+        start : int
+            Flat C-order index of the first element; any value, not only multiples of a tile.
+        shape : tuple of int
+            The whole tensor's shape.
+        """
+        ...
+
+    def orthogonal(
+        self, draw: Orthogonal, stream_key: StreamKey, shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Give the whole matrix of an orthogonal tensor.
+
+        Returns
+        -------
+        array of float64, shape `matrix_shape(shape)`, C-contiguous
+            Already multiplied by the gain; the caller casts it with `cast_float64`.
+        """
+        ...

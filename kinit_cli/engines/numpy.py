@@ -1,0 +1,65 @@
+"""The NumPy engine: everywhere, and what the other engines are compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kinit_cli.draw import (
+    Constant,
+    ConstantArray,
+    Draw,
+    Eye,
+    Normal,
+    Orthogonal,
+    TruncatedNormal,
+    Uniform,
+    matrix_shape,
+)
+from kinit_cli.engines.constants import fill_constant, fill_constant_array, fill_eye
+from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_uniform
+from kinit_cli.stream.orthogonal import orthogonal_matrix
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from kinit_cli.stream.identity import StreamKey
+
+
+class NumpyEngine:
+    """Fills tiles with NumPy, block by block in cache; see `kinit_cli.engines.base.Engine`."""
+
+    name: str = "numpy"
+
+    def fill(
+        self,
+        out: NDArray[Any],
+        draw: Draw,
+        stream_key: StreamKey,
+        *,
+        start: int,
+        shape: tuple[int, ...],
+    ) -> None:
+        """Write elements [start, start + out.size) of a tensor into `out`, in place."""
+        match draw:
+            case Constant(value=value):
+                fill_constant(out, value)
+            case ConstantArray(values=values):
+                fill_constant_array(out, values, start, shape)
+            case Eye(gain=gain):
+                fill_eye(out, gain, start, shape)
+            case Uniform(minval=minval, maxval=maxval):
+                fill_uniform(out, stream_key, start, minval=minval, maxval=maxval)
+            case Normal(mean=mean, stddev=stddev):
+                fill_normal(out, stream_key, start, mean=mean, stddev=stddev)
+            case TruncatedNormal(mean=mean, stddev=stddev):
+                fill_truncated_normal(out, stream_key, start, mean=mean, stddev=stddev)
+            case Orthogonal():
+                raise TypeError("an orthogonal tensor has no tiles; use orthogonal()")
+
+    def orthogonal(
+        self, draw: Orthogonal, stream_key: StreamKey, shape: tuple[int, ...]
+    ) -> NDArray[np.float64]:
+        """Give the whole matrix of an orthogonal tensor, times its gain."""
+        rows, cols = matrix_shape(shape)
+        return orthogonal_matrix(stream_key, rows, cols, draw.gain)

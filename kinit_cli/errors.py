@@ -1,0 +1,84 @@
+"""What can go wrong, as plain exceptions that know nothing of the command line.
+
+Every exception that kinit raises on purpose is a `KinitError`. A spec's problems are collected
+and raised together in one `SpecError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a node stands in a text: 1-based line and column."""
+
+    source: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        if self.line is None:
+            return self.source
+        return f"{self.source}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a spec: where, what was expected, what was found, what to do."""
+
+    place: Place
+    tree_path: str
+    expected: str
+    got: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.place}: {self.tree_path}" if self.tree_path else str(self.place)
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{where}: expected {self.expected}, got {self.got}{hint}"
+
+
+class KinitError(Exception):
+    """Base of every error that kinit raises on purpose; its text is for the user."""
+
+
+class SpecError(KinitError):
+    """A spec that cannot be used, with all its problems.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        Every problem that was found, in the order of the text.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class WeightsFileError(KinitError):
+    """A weights file that cannot be read, or that is not what it claims to be."""
+
+
+class OutputError(KinitError):
+    """An output that cannot be written: it exists, does not fit, or the system refused."""
+
+
+class UnavailableError(KinitError):
+    """Something asked for that this installation does not have."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Give a "did you mean" for an unknown word, or an empty string.
+
+    >>> suggest("he_norml", ["he_normal", "zeros"])
+    "did you mean 'he_normal'?"
+    >>> suggest("xyz", ["he_normal"])
+    ''
+    """
+    by_folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return f"did you mean {by_folded[close[0]]!r}?" if close else ""

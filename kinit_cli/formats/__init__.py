@@ -1,0 +1,1 @@
+"""File formats: how tensors are laid out in files, and how files are read."""

@@ -1,0 +1,260 @@
+"""Reading HDF5 files: any tree of groups, whoever wrote it.
+
+Only hard links are followed. Contiguous datasets are read straight from the file at their
+offset, all others through h5py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from kinit_cli.formats.hdf5_tree import (
+    OutsideDataError,
+    SkippedLinks,
+    element_of,
+    iter_datasets,
+    links_of,
+    text_of,
+)
+from kinit_cli.formats.weights_file import (
+    TensorEntry,
+    WeightsFile,
+    file_error,
+    iter_boxes,
+    natural_key,
+    read_at,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+#: A chunk is held in memory whole.
+MAX_CHUNK_BYTES = 256 * 2**20
+#: Beyond this declared size, at least a thousandth must really be stored.
+MAX_SPARSE_BYTES = 4 * 2**30
+
+_MANIFEST_ATTRIBUTE = "kinit"
+_CHUNK_CACHE_BYTES = 48 * 2**20
+_MAX_OPEN_DATASETS = 2
+_HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """Where a dataset is: its name in the file, and the byte offset if it can be read there."""
+
+    name: bytes
+    offset: int | None
+
+
+class Hdf5File(WeightsFile):
+    """An HDF5 file, opened for reading only."""
+
+    format = "hdf5"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._open_datasets: OrderedDict[bytes, h5py.Dataset] = OrderedDict()
+        self._stored: dict[str, _Stored] = {}
+        self._file = _open(path)
+        try:
+            with self._reading("its structure"):
+                self._scan()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        with self._lock:
+            self._open_datasets.clear()
+            self._file.close()
+
+    def read(self, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+        """Give elements [start, stop) in C order; see `WeightsFile.read`."""
+        stored = self._stored[entry.path]
+        if entry.element is None:
+            raise TypeError(f"{entry.path} has no numbers to read")
+        if stored.offset is not None:
+            return read_at(
+                self._descriptor,
+                self.path,
+                entry.element,
+                offset=stored.offset + start * entry.element.itemsize,
+                n_elements=stop - start,
+            )
+        elements = np.empty(stop - start, entry.element)
+        with self._reading(repr(entry.path)), self._lock:
+            dataset = self._dataset(stored.name)
+            n_done = 0
+            for box in iter_boxes(entry.shape, start, stop):
+                part = np.asarray(dataset[box]).reshape(-1)
+                elements[n_done : n_done + part.size] = part.view(entry.element)
+                n_done += part.size
+        return elements
+
+    def _dataset(self, name: bytes) -> h5py.Dataset:
+        if name in self._open_datasets:
+            self._open_datasets.move_to_end(name)
+            return self._open_datasets[name]
+        dataset = h5py.Dataset(_open_with_chunk_cache(self._file.id, name))
+        self._open_datasets[name] = dataset
+        if len(self._open_datasets) > _MAX_OPEN_DATASETS:
+            self._open_datasets.popitem(last=False)
+        return dataset
+
+    def _scan(self) -> None:
+        self._descriptor = self._file.id.get_vfd_handle()
+        self._file_size = os.fstat(self._descriptor).st_size
+        skipped = SkippedLinks()
+        entries = [
+            self._entry(name, dataset) for name, dataset in iter_datasets(self._file.id, skipped)
+        ]
+        self.entries = tuple(sorted(entries, key=lambda entry: natural_key(entry.path)))
+        self.layout = self._find_layout()
+        manifest = self._file.attrs.get(_MANIFEST_ATTRIBUTE)
+        manifest = manifest.decode("utf-8") if isinstance(manifest, bytes) else manifest
+        self.manifest_text = manifest if isinstance(manifest, str) else None
+        self.notes = tuple(
+            f"{len(names)} {what}: {_listed(names)}"
+            for names, what in (
+                (skipped.soft_links, "soft links are not followed"),
+                (skipped.repeated_groups, "groups are other names of groups already listed"),
+            )
+            if names
+        )
+
+    def _entry(self, name: bytes, dataset: h5py.h5d.DatasetID) -> TensorEntry:
+        properties = dataset.get_create_plist()
+        stored_type = dataset.get_type()
+        element, shown = element_of(dataset)
+        shape = dataset.shape if dataset.shape is not None else (0,)
+        entry = TensorEntry(
+            path=text_of(name),
+            shape=shape,
+            dtype=shown,
+            n_elements=math.prod(shape),
+            n_bytes=math.prod(shape) * stored_type.get_size(),
+            element=element,
+        )
+        self._check_size(entry, dataset, properties)
+        is_raw = (
+            element is not None
+            and properties.get_layout() == h5py.h5d.CONTIGUOUS
+            and 0 < entry.n_bytes == dataset.get_storage_size()
+            and h5py.h5t.py_create(dataset.dtype, logical=True).equal(stored_type)
+        )
+        offset = dataset.get_offset() if is_raw else None
+        if offset is not None and offset + entry.n_bytes > self._file_size:
+            raise file_error(
+                self.path,
+                expected=f"{entry.n_bytes} bytes of {entry.path!r} at offset {offset}",
+                got=f"a file of {self._file_size} bytes",
+                hint="it is truncated: copy or generate it again",
+            )
+        self._stored[entry.path] = _Stored(name=name, offset=offset)
+        return entry
+
+    def _check_size(
+        self, entry: TensorEntry, dataset: h5py.h5d.DatasetID, properties: h5py.h5p.PropDCID
+    ) -> None:
+        n_stored = dataset.get_storage_size()
+        if entry.n_bytes > MAX_SPARSE_BYTES and n_stored * 1000 < entry.n_bytes:
+            raise file_error(
+                self.path,
+                expected=f"stored elements in {entry.path!r}, which declares {entry.n_bytes} bytes",
+                got=f"{n_stored} bytes stored",
+                hint="it was never filled, or is made to exhaust its reader",
+            )
+        if properties.get_layout() == h5py.h5d.CHUNKED:
+            n_chunk_bytes = math.prod(properties.get_chunk()) * dataset.get_type().get_size()
+            if n_chunk_bytes > MAX_CHUNK_BYTES:
+                raise file_error(
+                    self.path,
+                    expected=f"chunks of at most {MAX_CHUNK_BYTES} bytes in {entry.path!r}",
+                    got=f"{n_chunk_bytes}",
+                    hint="rewrite it with smaller chunks (h5repack -l CHUNK=...)",
+                )
+
+    def _find_layout(self) -> str:
+        roots = [self._file.id]
+        if (b"model_weights", h5py.h5l.TYPE_HARD) in links_of(self._file.id):
+            roots.append(h5py.h5o.open(self._file.id, b"model_weights"))
+        for root in roots:
+            if h5py.h5a.exists(root, b"layer_names") or h5py.h5a.exists(root, b"layer_names0"):
+                return "keras-legacy"
+        pattern = re.compile(r"(layers|_layer_checkpoint_dependencies)/.*vars/[0-9]+")
+        is_keras3 = any(pattern.fullmatch(entry.path) for entry in self.entries)
+        return "keras3-weights" if is_keras3 else "flat"
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OutsideDataError as error:
+            raise file_error(
+                self.path,
+                expected="all data in the file itself",
+                got=str(error),
+                hint="kinit follows nothing out of a file; repack it into one (h5repack, h5copy)",
+            ) from error
+        except _HDF5_ERRORS as error:
+            raise file_error(
+                self.path,
+                expected=f"to read {what}",
+                got=f"an HDF5 error: {_reason(error)}",
+                hint="the file is damaged, or needs a filter that is not installed",
+            ) from error
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except _HDF5_ERRORS as error:
+        raise file_error(
+            path,
+            expected="a complete HDF5 file",
+            got=f"{path.stat().st_size} bytes that HDF5 cannot open: {_reason(error)}",
+            hint="it is truncated or damaged, or still being written: copy or generate it again",
+        ) from error
+
+
+def _open_with_chunk_cache(file: h5py.h5f.FileID, name: bytes) -> h5py.h5d.DatasetID:
+    """Open a dataset with a cache for a row of chunks, so that tiles do not decode them twice."""
+    dataset = h5py.h5d.open(file, name)
+    properties = dataset.get_create_plist()
+    if properties.get_layout() != h5py.h5d.CHUNKED:
+        return dataset
+    chunk, shape = properties.get_chunk(), dataset.shape
+    n_chunk_bytes = math.prod(chunk) * dataset.get_type().get_size()
+    n_in_row = math.prod(-(-size // step) for size, step in zip(shape[1:], chunk[1:], strict=True))
+    n_cached = max(1, min(2 * n_in_row, _CHUNK_CACHE_BYTES // n_chunk_bytes))
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(min(10 * n_cached, 10**6) | 1, n_cached * n_chunk_bytes, 1.0)
+    return h5py.h5d.open(file, name, access)
+
+
+def _listed(names: list[bytes]) -> str:
+    shown = ", ".join(text_of(name) for name in sorted(names)[:5])
+    return f"{shown}, ..." if len(names) > 5 else shown
+
+
+def _reason(error: BaseException) -> str:
+    """Give the part of an h5py message that says why."""
+    text = " ".join(str(error).split())
+    inner = re.search(r"\((.*)\)\s*$", text)
+    return inner.group(1) if inner else text or type(error).__name__

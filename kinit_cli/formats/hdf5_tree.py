@@ -1,0 +1,119 @@
+"""Walking the tree of an HDF5 file and telling what its datasets hold.
+
+Only hard links are followed, and each group is entered once, so that cycles end and a group
+with many names is not listed again and again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import ml_dtypes
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NARROW_NAMES = frozenset(
+    name for name in dir(ml_dtypes) if name == "bfloat16" or name.startswith("float8_")
+)
+
+
+class OutsideDataError(Exception):
+    """A part of the file whose data lie in another file."""
+
+
+@dataclass(slots=True)
+class SkippedLinks:
+    """The links that a walk did not follow."""
+
+    soft_links: list[bytes] = field(default_factory=list)
+    repeated_groups: list[bytes] = field(default_factory=list)
+
+
+def iter_datasets(
+    root: h5py.h5g.GroupID, skipped: SkippedLinks
+) -> Iterator[tuple[bytes, h5py.h5d.DatasetID]]:
+    """Find the datasets below a group, with their paths; `skipped` is filled on the way.
+
+    Raises
+    ------
+    OutsideDataError
+        At an external or user-defined link, external storage or a virtual dataset.
+    """
+    seen = {h5py.h5o.get_info(root).addr}
+    waiting = [(b"", root)]
+    while waiting:
+        prefix, group = waiting.pop()
+        for name, link_type in links_of(group):
+            path = prefix + name
+            if link_type == h5py.h5l.TYPE_SOFT:
+                skipped.soft_links.append(path)
+                continue
+            if link_type != h5py.h5l.TYPE_HARD:
+                raise OutsideDataError(f"an external link at {text_of(path)!r}")
+            target = h5py.h5o.open(group, name)
+            if isinstance(target, h5py.h5d.DatasetID):
+                _refuse_outside(path, target)
+                yield path, target
+            elif isinstance(target, h5py.h5g.GroupID):
+                address = h5py.h5o.get_info(target).addr
+                if address in seen:
+                    skipped.repeated_groups.append(path)
+                else:
+                    seen.add(address)
+                    waiting.append((path + b"/", target))
+
+
+def links_of(group: h5py.h5g.GroupID) -> list[tuple[bytes, int]]:
+    """List a group's links and their types, by name."""
+    links: list[tuple[bytes, int]] = []
+    group.links.iterate(lambda name, info: links.append((name, info.type)), info=True)
+    return sorted(links)
+
+
+def element_of(dataset: h5py.h5d.DatasetID) -> tuple[np.dtype[Any] | None, str]:
+    """Give the dtype of what is read, None if it is not real numbers, and the name to show."""
+    try:
+        dtype = dataset.dtype
+    except TypeError:
+        return None, "unsupported"
+    if dtype.kind == "V" or dtype == np.uint8:
+        narrow = _narrow_float(dataset, dtype)
+        if narrow is not None:
+            return narrow, narrow.name
+    if dtype.kind in "fiub":
+        return dtype, dtype.name
+    if h5py.check_string_dtype(dtype) is not None:
+        return None, "string"
+    if dtype.names is not None:
+        return None, "compound"
+    names = {"c": dtype.name, "O": "object", "V": f"opaque{dtype.itemsize}"}
+    return None, names.get(dtype.kind, str(dtype))
+
+
+def text_of(name: bytes) -> str:
+    """Decode a name, with escapes for what is not UTF-8."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _refuse_outside(path: bytes, dataset: h5py.h5d.DatasetID) -> None:
+    properties = dataset.get_create_plist()
+    if properties.get_layout() == h5py.h5d.VIRTUAL:
+        raise OutsideDataError(f"a virtual dataset at {text_of(path)!r}")
+    if properties.get_external_count():
+        raise OutsideDataError(f"a dataset with external storage at {text_of(path)!r}")
+
+
+def _narrow_float(dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Give the type that the attribute `dtype` names, as Keras writes bfloat16, if it fits."""
+    if not h5py.h5a.exists(dataset, b"dtype"):
+        return None
+    name = h5py.Dataset(dataset).attrs["dtype"]
+    name = name.decode("latin-1") if isinstance(name, bytes) else name
+    if not isinstance(name, str) or name not in _NARROW_NAMES:
+        return None
+    named: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return named if named.itemsize == dtype.itemsize else None

@@ -1,0 +1,134 @@
+"""NumPy's `.npy`: one tensor to a file, several to a directory with a manifest."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kinit_cli.dtypes import numpy_dtype
+from kinit_cli.formats.base import Buffer, pwrite_all
+from kinit_cli.manifest import MANIFEST_FILE
+from kinit_cli.plan import Plan, TensorPlan
+
+#: Longest file name that common file systems take, in bytes.
+MAX_NAME_BYTES = 255
+_HEADER_BYTES = 4096
+
+
+class NpyDirectoryWriter:
+    """Writes a directory with one file a tensor, at layer/weight.npy, and `kinit.json`."""
+
+    name = "npy"
+    is_directory = True
+    has_sidecar = False
+    layout_name = "flat"
+
+    def validate(self, plan: Plan) -> list[str]:
+        """Find dtypes that NumPy cannot name and paths that are no file names."""
+        files = {f"{tensor.path}.npy" for tensor in plan.tensors}
+        faults = _dtype_faults(plan)
+        for tensor in plan.tensors:
+            parts = f"{tensor.path}.npy".split("/")
+            if any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+                faults.append(f"{tensor.path[:80]!r}... has a part too long for a file name")
+            if any("/".join(parts[:length]) in files for length in range(1, len(parts))):
+                faults.append(f"a folder of {tensor.path!r} is the file of another tensor")
+            if "\\" in tensor.path:
+                faults.append(f"{tensor.path!r} has a '\\', which is no part of a file name")
+        return faults
+
+    def estimate_bytes(self, plan: Plan) -> int:
+        """Allow for headers, whole blocks of the disk and the manifest."""
+        names = sum(2 * len(tensor.path.encode()) for tensor in plan.tensors)
+        return plan.n_bytes + names + 3 * _HEADER_BYTES * len(plan.tensors) + 2**16
+
+    def lay_out(self, plan: Plan, path: Path) -> NpyLayout:
+        """Create every file with its header and its final size."""
+        files = [path / f"{tensor.path}.npy" for tensor in plan.tensors]
+        headers = []
+        for file, tensor in zip(files, plan.tensors, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            headers.append(_create(file, tensor))
+        return NpyLayout(files, headers)
+
+    def seal(self, path: Path, manifest_text: str) -> None:
+        """Write the manifest beside the tensors."""
+        (path / MANIFEST_FILE).write_text(manifest_text + "\n", encoding="utf-8")
+
+
+class NpyFileWriter:
+    """Writes the only tensor of a plan to one file; the manifest goes to a file beside it."""
+
+    name = "npy"
+    is_directory = False
+    has_sidecar = True
+    layout_name = "flat"
+
+    def validate(self, plan: Plan) -> list[str]:
+        """Check that there is one tensor and that NumPy can name its dtype."""
+        if len(plan.tensors) == 1:
+            return _dtype_faults(plan)
+        return [
+            f"an .npy file holds one tensor, and the spec has {len(plan.tensors)}; "
+            "write them to a directory: --format npy -o DIR/"
+        ]
+
+    def estimate_bytes(self, plan: Plan) -> int:
+        """Allow for the header."""
+        return plan.n_bytes + _HEADER_BYTES
+
+    def lay_out(self, plan: Plan, path: Path) -> NpyLayout:
+        """Write the header and set the file's final size."""
+        return NpyLayout([path], [_create(path, plan.tensors[0])])
+
+    def seal(self, path: Path, manifest_text: str) -> None:
+        """Leave the file as it is: a header of NumPy's has no room for a manifest."""
+
+
+class NpyLayout:
+    """Files with headers; each write opens its file, since there may be more than handles."""
+
+    def __init__(self, files: Sequence[Path], headers: Sequence[int]) -> None:
+        self._files = files
+        self._headers = headers
+
+    def write(self, tensor_index: int, byte_offset: int, data: Buffer) -> None:
+        """Write bytes of a tensor at an offset in it."""
+        descriptor = os.open(self._files[tensor_index], os.O_RDWR)
+        try:
+            pwrite_all(descriptor, data, self._headers[tensor_index] + byte_offset)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Do nothing: no file is open between writes."""
+
+
+def _create(file: Path, tensor: TensorPlan) -> int:
+    """Write a header, extend the file to its final size, and give the header's length."""
+    header = npy_header(tensor.dtype.name, tensor.shape)
+    with file.open("wb") as stream:
+        stream.write(header)
+        stream.truncate(len(header) + tensor.n_bytes)
+    return len(header)
+
+
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Give the header that `numpy.save` writes for a C-order array."""
+    from numpy.lib import format as npy_format
+
+    stream = io.BytesIO()
+    descr = npy_format.dtype_to_descr(numpy_dtype(dtype))
+    fields = {"descr": descr, "fortran_order": False, "shape": shape}
+    npy_format.write_array_header_1_0(stream, fields)
+    return stream.getvalue()
+
+
+def _dtype_faults(plan: Plan) -> list[str]:
+    return [
+        f"{tensor.path!r} is bfloat16, which .npy cannot name; use --dtype float32 or an .h5 file"
+        for tensor in plan.tensors
+        if tensor.dtype.name == "bfloat16"
+    ]

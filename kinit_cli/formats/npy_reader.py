@@ -1,0 +1,231 @@
+"""Reading `.npy`: one file, or all of a directory; never a pickle."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kinit_cli.errors import WeightsFileError
+from kinit_cli.formats.weights_file import (
+    TensorEntry,
+    WeightsFile,
+    file_error,
+    iter_boxes,
+    natural_key,
+    read_at,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+NPY_MAGIC = b"\x93NUMPY"
+#: In a directory; beside a single file its name follows the file's.
+MANIFEST_NAME = "kinit.json"
+
+_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    OverflowError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """Where a tensor is: its file, the offset of the data, and the order of the elements."""
+
+    path: Path
+    offset: int
+    is_fortran: bool
+
+
+class NpyFile(WeightsFile):
+    """One `.npy` file, or a directory of them; each is opened only while it is read."""
+
+    layout = "flat"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stored: dict[str, _Stored] = {}
+        notes: list[str] = []
+        if path.is_dir():
+            self.format = "npy-directory"
+            files = [(_tensor_path(file, path), file) for file in _iter_files(path, notes)]
+            manifest = path / MANIFEST_NAME
+        else:
+            self.format = "npy"
+            files = [(path.stem, path)]
+            manifest = path.with_name(f"{path.name}.{MANIFEST_NAME}")
+        files.sort(key=lambda item: natural_key(item[0]))
+        self.entries = tuple(self._entry(name, file) for name, file in files)
+        self.manifest_text = _read_manifest(manifest, notes)
+        self.notes = tuple(notes)
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+    def read(self, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+        """Give elements [start, stop) in C order; see `WeightsFile.read`."""
+        stored = self._stored[entry.path]
+        if entry.element is None:
+            raise TypeError(f"{entry.path} has no numbers to read")
+        try:
+            if stored.is_fortran:
+                return _read_fortran(stored, entry, start, stop)
+            with stored.path.open("rb", buffering=0) as file:
+                return read_at(
+                    file.fileno(),
+                    stored.path,
+                    entry.element,
+                    offset=stored.offset + start * entry.element.itemsize,
+                    n_elements=stop - start,
+                )
+        except (OSError, ValueError) as error:
+            raise file_error(
+                stored.path,
+                expected="to read its elements",
+                got=str(error),
+                hint="the file changed while it was read; run again on a finished file",
+            ) from error
+
+    def _entry(self, name: str, path: Path) -> TensorEntry:
+        try:
+            with path.open("rb") as file:
+                shape, is_fortran, dtype = _read_header(path, file)
+                offset, n_file_bytes = file.tell(), os.fstat(file.fileno()).st_size
+        except OSError as error:
+            raise file_error(
+                path, expected="to read it", got=error.strerror or str(error), hint="check it"
+            ) from error
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if n_file_bytes != offset + n_bytes:
+            raise file_error(
+                path,
+                expected=f"{offset + n_bytes} bytes, for {dtype} of shape {shape}",
+                got=f"{n_file_bytes}",
+                hint="it is truncated or damaged: copy or generate it again",
+            )
+        is_fortran = is_fortran and len(shape) > 1
+        self._stored[name] = _Stored(path=path, offset=offset, is_fortran=is_fortran)
+        is_numeric = dtype.kind in "fiub"
+        return TensorEntry(
+            path=name,
+            shape=shape,
+            dtype=dtype.name if is_numeric else str(dtype),
+            n_elements=math.prod(shape),
+            n_bytes=n_bytes,
+            element=dtype if is_numeric else None,
+        )
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        with warnings.catch_warnings():
+            # Python 2 wrote shapes such as (3L,); NumPy reads them with a warning.
+            warnings.simplefilter("ignore")
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                header = np.lib.format.read_array_header_1_0(file)
+            elif version in ((2, 0), (3, 0)):
+                # 3.0 differs only in how the names of fields are encoded.
+                header = np.lib.format.read_array_header_2_0(file)
+            else:
+                raise ValueError(f"format version {version}")
+        shape, is_fortran, dtype = header
+        if any(isinstance(size, bool) or size < 0 for size in shape):
+            raise ValueError(f"shape {shape}")
+    except _HEADER_ERRORS as error:
+        raise file_error(
+            path,
+            expected="a complete .npy header",
+            got=" ".join(str(error).split()) or type(error).__name__,
+            hint="it is truncated or damaged: copy or generate it again",
+        ) from error
+    if dtype.hasobject:
+        raise file_error(
+            path,
+            expected="numbers",
+            got="pickled Python objects",
+            hint="kinit never unpickles, since a pickle can run code; save a numeric array",
+        )
+    return shape, is_fortran, dtype
+
+
+def _read_fortran(stored: _Stored, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+    assert entry.element is not None
+    elements = np.empty(stop - start, entry.element)
+    # Mapped anew for each tile: the pages of a mapping that stays would count as this process's.
+    mapped = np.memmap(
+        stored.path,
+        dtype=entry.element,
+        mode="r",
+        offset=stored.offset,
+        shape=entry.shape,
+        order="F",
+    )
+    n_done = 0
+    for box in iter_boxes(entry.shape, start, stop):
+        part = mapped[box]
+        elements[n_done : n_done + part.size].reshape(part.shape)[...] = part
+        n_done += part.size
+    return elements
+
+
+def _iter_files(directory: Path, notes: list[str]) -> Iterator[Path]:
+    """Find the `.npy` files below a directory; note symbolic links, which are not followed."""
+    n_links = 0
+    n_found = 0
+    for folder, folder_names, file_names in os.walk(directory, onerror=_raise):
+        n_links += sum(os.path.islink(os.path.join(folder, name)) for name in folder_names)
+        for name in file_names:
+            if not name.endswith(".npy"):
+                continue
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISREG(mode):
+                n_found += 1
+                yield path
+            n_links += stat.S_ISLNK(mode)
+    if n_links:
+        notes.append(f"{n_links} symbolic links are not followed")
+    if not n_found:
+        raise file_error(
+            directory,
+            expected=".npy files in this directory",
+            got="none",
+            hint="name a weights file, or a directory that `kinit generate --format npy` wrote",
+        )
+
+
+def _raise(error: OSError) -> None:
+    raise WeightsFileError(
+        f"{error.filename}: expected a directory to list, got: {error.strerror}; check its access"
+    ) from error
+
+
+def _tensor_path(file: Path, directory: Path) -> str:
+    return file.relative_to(directory).as_posix().removesuffix(".npy")
+
+
+def _read_manifest(path: Path, notes: list[str]) -> str | None:
+    if not stat.S_ISREG(path.lstat().st_mode if os.path.lexists(path) else 0):
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        notes.append(f"{path.name} cannot be read: {error}")
+        return None

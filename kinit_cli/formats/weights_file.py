@@ -1,0 +1,178 @@
+"""An opened weights file: what every reader offers.
+
+A reader looks at headers when it opens a file, and at elements only in `read`. It trusts
+nothing: sizes are checked against the file before anything is allocated, no pickle is loaded,
+nothing outside the file is followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kinit_cli.errors import WeightsFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorEntry:
+    """One tensor of a file.
+
+    Attributes
+    ----------
+    dtype : str
+        As shown to the user.
+    n_bytes : int
+        Size of the elements when uncompressed.
+    element : numpy.dtype or None
+        Of the arrays that `read` gives; None for what is not real numbers.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    n_elements: int
+    n_bytes: int
+    element: np.dtype[Any] | None
+
+
+class WeightsFile(ABC):
+    """An opened file, to be closed; use it as a context manager.
+
+    Attributes
+    ----------
+    path : Path
+    format : str
+        "hdf5", "npy", "npy-directory".
+    layout : str
+        "keras-legacy", "keras3-weights" or "flat".
+    entries : tuple of TensorEntry
+        In natural order of their paths: `block_2` before `block_10`.
+    manifest_text : str or None
+        What kinit wrote about the file, unparsed.
+    notes : tuple of str
+        What was left out, and why.
+    """
+
+    path: Path
+    format: str
+    layout: str
+    entries: tuple[TensorEntry, ...]
+    manifest_text: str | None
+    notes: tuple[str, ...]
+
+    @abstractmethod
+    def read(self, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+        """Give elements [start, stop) in C order, 1-D, of dtype `entry.element`.
+
+        May be called from several threads. The array may be read-only and in any byte order.
+
+        Raises
+        ------
+        WeightsFileError
+            If the elements cannot be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def file_error(path: Path, *, expected: str, got: str, hint: str) -> WeightsFileError:
+    """Make the error for a file that is not as it should be."""
+    return WeightsFileError(f"{path}: expected {expected}, got {got}; {hint}")
+
+
+def natural_key(path: str) -> list[tuple[int, str]]:
+    """Give a sort key that orders the numbers in names by value.
+
+    >>> sorted(["b10/k", "b9/k", "a"], key=natural_key)
+    ['a', 'b9/k', 'b10/k']
+    """
+    return [
+        (len(token.lstrip("0")), token.lstrip("0")) if index % 2 else (0, token)
+        for index, token in enumerate(_DIGITS.split(path))
+    ]
+
+
+def read_at(
+    descriptor: int, path: Path, element: np.dtype[Any], *, offset: int, n_elements: int
+) -> NDArray[Any]:
+    """Read elements that lie one after the other at a byte offset."""
+    n_bytes = n_elements * element.itemsize
+    parts: list[bytes] = []
+    n_read = 0
+    while n_read < n_bytes:
+        part = os.pread(descriptor, n_bytes - n_read, offset + n_read)
+        if not part:
+            raise file_error(
+                path,
+                expected=f"{n_bytes} bytes at offset {offset}",
+                got=f"{n_read}",
+                hint="the file became shorter while it was read; run again on a finished file",
+            )
+        parts.append(part)
+        n_read += len(part)
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    return np.frombuffer(data, dtype=element)
+
+
+def iter_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a range of flat C-order indices into boxes, in order.
+
+    Every box is a tuple of slices, one per axis; read in C order one after the other they give
+    the range. There are at most 2 * len(shape) - 1 of them.
+
+    >>> list(iter_boxes((2, 3), 1, 6)) == [
+    ...     (slice(0, 1), slice(1, 3)), (slice(1, 2), slice(0, 3))]
+    True
+    """
+    if start >= stop:
+        return
+    if len(shape) <= 1:
+        yield (slice(start, stop),) * len(shape)
+        return
+    inner_size = int(np.prod(shape[1:], dtype=object))
+    first, inner_start = divmod(start, inner_size)
+    last, inner_stop = divmod(stop, inner_size)
+    if first == last:
+        yield from _boxes_of_row(shape, first, inner_start, inner_stop)
+        return
+    if inner_start:
+        yield from _boxes_of_row(shape, first, inner_start, inner_size)
+        first += 1
+    if first < last:
+        yield (slice(first, last), *(slice(0, size) for size in shape[1:]))
+    yield from _boxes_of_row(shape, last, 0, inner_stop)
+
+
+def _boxes_of_row(
+    shape: tuple[int, ...], row: int, start: int, stop: int
+) -> Iterator[tuple[slice, ...]]:
+    for box in iter_boxes(shape[1:], start, stop):
+        yield (slice(row, row + 1), *box)

@@ -1,0 +1,1 @@
+"""Keras's initializers: names, arguments, defaults, and what they draw for a shape."""

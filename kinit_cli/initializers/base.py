@@ -1,0 +1,119 @@
+"""What an initializer is: its names, its arguments, and how it resolves to a draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from kinit_cli.draw import Draw
+
+ArgKind: TypeAlias = Literal["number", "choice", "axes", "seed", "values"]
+Args: TypeAlias = Mapping[str, Any]
+
+
+class ArgumentError(ValueError):
+    """An argument, or the tensor, does not suit the initializer.
+
+    Attributes
+    ----------
+    argument : str or None
+        The argument at fault; None if it is the tensor's shape.
+    """
+
+    def __init__(self, argument: str | None, expected: str, got: str, hint: str = "") -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.argument = argument
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One argument of an initializer, as in its Keras config."""
+
+    name: str
+    kind: ArgKind
+    default: Any = None
+    is_required: bool = False
+    choices: tuple[str, ...] = ()
+    lowest: float | None = None
+    is_lowest_excluded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What an initializer may know of the tensor that it initialises."""
+
+    shape: tuple[int, ...]
+    fans_layout: Literal["keras", "torch"]
+
+
+Resolve: TypeAlias = Callable[[Args, Target], Draw]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitializerType:
+    """An initializer class.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What a spec may call it besides `class_name`; the first is the one shown.
+    resolve : callable
+        (arguments, target) -> draw; raises `ArgumentError`.
+    summary : str
+        One sentence with the formula.
+    """
+
+    class_name: str
+    names: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    resolve: Resolve
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Initializer:
+    """An initializer with its arguments, all of them, checked."""
+
+    type: InitializerType
+    args: Args
+
+    @property
+    def seed(self) -> int | None:
+        """The initializer's own seed, if it has one."""
+        return self.args.get("seed")
+
+    def draw(self, target: Target) -> Draw:
+        """Resolve to what the elements of a tensor are drawn from.
+
+        Raises
+        ------
+        ArgumentError
+            The shape does not suit the initializer.
+        """
+        return self.type.resolve(self.args, target)
+
+    def config(self) -> dict[str, Any]:
+        """Give the config as Keras writes it: class name and every argument."""
+        return {"class_name": self.type.class_name, "config": dict(self.args)}
+
+    def __str__(self) -> str:
+        changed = [
+            f"{argument.name}={_fmt_arg(self.args[argument.name])}"
+            for argument in self.type.arguments
+            if self.args[argument.name] != argument.default
+        ]
+        name = self.type.names[0]
+        return f"{name}({', '.join(changed)})" if changed else name
+
+
+SEED = Argument(name="seed", kind="seed")
+
+
+def _fmt_arg(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if not isinstance(value, tuple) else str(list(value))[:40]

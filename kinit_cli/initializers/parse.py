@@ -1,0 +1,235 @@
+"""Read an initializer as a spec writes it: alias, {class_name, config}, or {alias: {args}}."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kinit_cli.errors import suggest
+from kinit_cli.initializers.base import Argument, Initializer, InitializerType
+from kinit_cli.initializers.registry import BY_NAME
+from kinit_cli.spec.expressions import ExpressionError, Number, evaluate
+from kinit_cli.spec.problems import ProblemList, TreePath, fmt_value
+
+_SERIALIZED_KEYS = ("class_name", "config", "module", "registered_name", "build_config")
+_FORMS = "an initializer: a name, {class_name, config} or {name: {arguments}}"
+
+
+def parse_initializer(
+    raw: Any, names: Mapping[str, Number], path: TreePath, problems: ProblemList
+) -> tuple[Initializer, TreePath] | None:
+    """Read an initializer and its arguments.
+
+    Returns
+    -------
+    (initializer, tree path of its arguments), or None if there were problems, which are noted
+    """
+    found = _find_type(raw, path, problems)
+    if found is None:
+        return None
+    kind, config, config_path = found
+    if config is None:
+        config = {}
+    if not isinstance(config, dict):
+        expected = f"a mapping of arguments for {kind.names[0]}"
+        problems.add(config_path, expected, fmt_value(config), _form_hint(kind, config))
+        return None
+    reader = _ArgumentReader(names, problems)
+    args = reader.read(kind, config, config_path)
+    return None if args is None else (Initializer(type=kind, args=args), config_path)
+
+
+def _find_type(
+    raw: Any, path: TreePath, problems: ProblemList
+) -> tuple[InitializerType, Any, TreePath] | None:
+    if isinstance(raw, str):
+        return _named(raw, None, path, path, problems)
+    if not isinstance(raw, dict) or not raw:
+        problems.add(path, _FORMS, fmt_value(raw))
+        return None
+    if "class_name" in raw:
+        return _serialized(raw, path, problems)
+    if len(raw) > 1:
+        problems.add(path, _FORMS, f"a mapping with {', '.join(map(repr, raw))}")
+        return None
+    ((name, config),) = raw.items()
+    return _named(name, config, (*path, name), (*path, name), problems, is_key=True)
+
+
+def _serialized(
+    raw: dict[str, Any], path: TreePath, problems: ProblemList
+) -> tuple[InitializerType, Any, TreePath] | None:
+    for key in raw:
+        if key not in _SERIALIZED_KEYS:
+            hint = suggest(key, _SERIALIZED_KEYS) or "arguments belong under 'config'"
+            problems.add((*path, key), "a known key", fmt_value(key), hint, is_key=True)
+    name = raw["class_name"]
+    if not isinstance(name, str):
+        problems.add((*path, "class_name"), "an initializer's name", fmt_value(name))
+        return None
+    return _named(name, raw.get("config"), (*path, "class_name"), (*path, "config"), problems)
+
+
+def _named(
+    name: str,
+    config: Any,
+    name_path: TreePath,
+    config_path: TreePath,
+    problems: ProblemList,
+    *,
+    is_key: bool = False,
+) -> tuple[InitializerType, Any, TreePath] | None:
+    kind = BY_NAME.get(name)
+    if kind is None:
+        hint = suggest(name, BY_NAME) or f"known: {', '.join(sorted(_shown_names()))}"
+        problems.add(name_path, "a known initializer", fmt_value(name), hint, is_key=is_key)
+        return None
+    return kind, config, config_path
+
+
+def _shown_names() -> set[str]:
+    return {kind.names[0] for kind in BY_NAME.values()}
+
+
+def _form_hint(kind: InitializerType, config: Any) -> str:
+    if not kind.arguments:
+        return f"write just {kind.names[0]}"
+    return f"write {{{kind.names[0]}: {{{kind.arguments[0].name}: {config}}}}}"
+
+
+class _ArgumentReader:
+    """Reads the arguments of one initializer, noting every problem."""
+
+    def __init__(self, names: Mapping[str, Number], problems: ProblemList) -> None:
+        self._names = names
+        self._problems = problems
+        self._is_sound = True
+
+    def read(
+        self, kind: InitializerType, config: dict[str, Any], path: TreePath
+    ) -> dict[str, Any] | None:
+        known = {argument.name: argument for argument in kind.arguments}
+        for key in config:
+            if key not in known:
+                hint = suggest(key, known) or (
+                    f"known: {', '.join(known)}" if known else "it takes no arguments"
+                )
+                expected = f"an argument of {kind.names[0]}"
+                self._fail((*path, key), expected, fmt_value(key), hint, is_key=True)
+        args = {}
+        for name, argument in known.items():
+            if name in config:
+                args[name] = self._value(argument, config[name], (*path, name))
+            else:
+                args[name] = argument.default
+        return args if self._is_sound else None
+
+    def _fail(self, path: TreePath, expected: str, got: str, hint: str = "", **place: bool) -> None:
+        self._is_sound = False
+        self._problems.add(path, expected, got, hint, **place)
+
+    def _value(self, argument: Argument, raw: Any, path: TreePath) -> Any:
+        readers: dict[str, Callable[[Argument, Any, TreePath], Any]] = {
+            "number": self._number,
+            "choice": self._choice,
+            "axes": self._axes,
+            "seed": self._seed,
+            "values": self._values,
+        }
+        return readers[argument.kind](argument, raw, path)
+
+    def _number(self, argument: Argument, raw: Any, path: TreePath) -> float | None:
+        value = self._evaluated(raw, path)
+        if value is None:
+            return None
+        lowest = argument.lowest
+        if lowest is not None and (
+            value < lowest or (argument.is_lowest_excluded and value == lowest)
+        ):
+            bound = "more than" if argument.is_lowest_excluded else "at least"
+            self._fail(path, f"{argument.name} {bound} {lowest:g}", str(value))
+            return None
+        try:
+            return float(value)
+        except OverflowError:
+            self._fail(path, "a number that float64 can hold", fmt_value(value))
+            return None
+
+    def _evaluated(self, raw: Any, path: TreePath) -> Number | None:
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            self._fail(path, "a number or an expression", fmt_value(raw))
+            return None
+        if not isinstance(raw, str):
+            return raw
+        try:
+            return evaluate(raw, self._names)
+        except ExpressionError as error:
+            self._fail(path, "an expression with a value", fmt_value(raw), str(error))
+            return None
+
+    def _choice(self, argument: Argument, raw: Any, path: TreePath) -> str | None:
+        word = raw
+        if isinstance(raw, str) and argument.name == "distribution":
+            word = raw.lower()
+        if word in argument.choices:
+            return str(word)
+        hint = suggest(raw, argument.choices) if isinstance(raw, str) else ""
+        self._fail(path, f"{argument.name}: {', '.join(argument.choices)}", fmt_value(raw), hint)
+        return None
+
+    def _axes(self, argument: Argument, raw: Any, path: TreePath) -> tuple[int, ...] | None:
+        if raw is None:
+            return None
+        if isinstance(raw, list) and all(type(axis) is int for axis in raw):
+            return tuple(raw)
+        self._fail(path, "a list of axes (whole numbers), or null", fmt_value(raw))
+        return None
+
+    def _seed(self, argument: Argument, raw: Any, path: TreePath) -> int | None:
+        if isinstance(raw, dict) and raw.get("class_name") == "SeedGenerator":
+            config = raw.get("config")
+            raw = config.get("seed") if isinstance(config, dict) else raw
+        if isinstance(raw, str):
+            raw = self._evaluated(raw, path)
+        elif raw is not None and (type(raw) is not int):
+            self._fail(path, "a seed: a whole number from 0 to 2**64 - 1, or null", fmt_value(raw))
+            return None
+        if raw is None:
+            return None
+        if type(raw) is not int or not 0 <= raw < 2**64:
+            self._fail(path, "a seed: a whole number from 0 to 2**64 - 1, or null", fmt_value(raw))
+            return None
+        return raw
+
+    def _values(self, argument: Argument, raw: Any, path: TreePath) -> Any:
+        if isinstance(raw, dict) and raw.get("class_name") == "__numpy__":
+            config = raw.get("config")
+            raw = config.get("value") if isinstance(config, dict) else raw
+        if isinstance(raw, list):
+            return self._nested(raw, path)
+        if isinstance(raw, bool):
+            return int(raw)
+        value = self._evaluated(raw, path)
+        if isinstance(value, float) and not math.isfinite(value):
+            self._fail(path, "a finite number", fmt_value(value))
+        return value
+
+    def _nested(self, raw: list[Any], path: TreePath) -> tuple[Any, ...] | None:
+        items = [self._values_item(item, (*path, i)) for i, item in enumerate(raw)]
+        shapes = {_nested_shape(item) for item in items}
+        if len(shapes) > 1:
+            self._fail(path, "nested lists of equal lengths", "lists of different lengths")
+            return None
+        return tuple(items)
+
+    def _values_item(self, raw: Any, path: TreePath) -> Any:
+        if isinstance(raw, list):
+            return self._nested(raw, path)
+        return int(raw) if isinstance(raw, bool) else self._evaluated(raw, path)
+
+
+def _nested_shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, tuple):
+        return ()
+    return (len(value), *(_nested_shape(value[0]) if value else ()))

@@ -1,0 +1,246 @@
+"""Measuring a weights file of any size in bounded memory.
+
+Tiles are read and measured by a few threads, a few tiles for each under way. Small tensors are
+measured many at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeAlias
+
+from kinit_cli.digest import TILE_ELEMENTS
+from kinit_cli.errors import KinitError, WeightsFileError, suggest
+from kinit_cli.formats.readers import open_weights
+from kinit_cli.meter import Meter, TileStats
+from kinit_cli.summary import FileSummary, StatsAccumulator, TensorStats, TensorSummary
+from kinit_cli.workers import default_jobs, iter_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
+    from kinit_cli.manifest import Expectation
+
+    #: From a manifest's text to what is expected of each path.
+    Expectations: TypeAlias = Callable[[str], Mapping[str, Expectation]]
+
+_MAX_BATCH = 256
+_MAX_SUGGESTIONS_FROM = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tile:
+    """A tile of a tensor that has several."""
+
+    entry: TensorEntry
+    index: int
+
+    def n_bytes(self) -> int:
+        n_elements = min(TILE_ELEMENTS, self.entry.n_elements - self.index * TILE_ELEMENTS)
+        return n_elements * (self.entry.n_bytes // self.entry.n_elements)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Tensors of at most a tile each."""
+
+    entries: tuple[TensorEntry, ...]
+
+    def n_bytes(self) -> int:
+        return sum(entry.n_bytes for entry in self.entries)
+
+
+def inspect_file(
+    path: str | os.PathLike[str],
+    *,
+    pattern: str | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int], object] | None = None,
+    expectations: Expectations | None = None,
+) -> FileSummary:
+    """Measure the tensors of a weights file, kinit's or not.
+
+    Parameters
+    ----------
+    path
+        An HDF5 file, a `.npy` file, or a directory of them.
+    pattern : str, optional
+        Only tensors of this path, or whose path matches it as a case-sensitive glob.
+    jobs : int, optional
+        Threads; the cores that this process may use if absent.
+    progress : callable, optional
+        Called with the number of bytes each time some have been measured.
+    expectations : callable, optional
+        From the manifest's text to what is expected of each path. If it raises `KinitError`,
+        nothing is expected, and a note says so.
+
+    Raises
+    ------
+    WeightsFileError
+        If the file cannot be read, or no tensor matches.
+    """
+    started = time.perf_counter()
+    with open_weights(path) as file:
+        entries = select_entries(file, pattern)
+        notes = list(file.notes)
+        expected = _expected(file, expectations, notes)
+        numeric = [entry for entry in entries if entry.element is not None]
+        stats = _measure(file, numeric, jobs or default_jobs(), progress or _ignore)
+        manifest = _manifest_head(file, notes)
+    tensors = tuple(
+        _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
+    )
+    return FileSummary(
+        source=os.fspath(path),
+        format=file.format,
+        layout=file.layout,
+        tensors=tensors,
+        n_parameters=sum(entry.n_elements for entry in numeric),
+        n_bytes=sum(entry.n_bytes for entry in entries),
+        seconds=time.perf_counter() - started,
+        seed=_whole_number(manifest, "seed"),
+        stream=_whole_number(manifest, "stream"),
+        engine=engine if isinstance(engine := manifest.get("engine"), str) else None,
+        notes=tuple(notes),
+    )
+
+
+def select_entries(file: WeightsFile, pattern: str | None) -> tuple[TensorEntry, ...]:
+    """Give the file's tensors whose path is `pattern` or matches it, all if it is None."""
+    if pattern is None:
+        return file.entries
+    entries = tuple(
+        entry for entry in file.entries if entry.path == pattern or fnmatchcase(entry.path, pattern)
+    )
+    if not entries:
+        near = suggest(pattern, [entry.path for entry in file.entries[:_MAX_SUGGESTIONS_FROM]])
+        raise WeightsFileError(
+            f"{file.path}: expected a tensor that matches {pattern!r}, got none of its "
+            f"{len(file.entries)}; {near or 'run without a pattern to list them all'}"
+        )
+    return entries
+
+
+def _measure(
+    file: WeightsFile,
+    entries: Sequence[TensorEntry],
+    jobs: int,
+    progress: Callable[[int], object],
+) -> dict[str, TensorStats]:
+    """Measure tensors, each in tiles; the result does not depend on the number of threads."""
+    stats: dict[str, TensorStats] = {}
+    accumulator = StatsAccumulator()
+    for task, result in iter_results(_Worker(file), _iter_tasks(entries), jobs=jobs):
+        if isinstance(task, _Batch):
+            assert isinstance(result, list)
+            stats.update(zip((entry.path for entry in task.entries), result, strict=True))
+        else:
+            assert isinstance(result, TileStats)
+            accumulator.add(task.index, result)
+            if (task.index + 1) * TILE_ELEMENTS >= task.entry.n_elements:
+                stats[task.entry.path] = accumulator.result()
+                accumulator = StatsAccumulator()
+        progress(task.n_bytes())
+    return stats
+
+
+class _Worker:
+    """Does the tasks; called from many threads at once."""
+
+    def __init__(self, file: WeightsFile) -> None:
+        self._file = file
+        self._local = threading.local()
+
+    def __call__(self, task: _Tile | _Batch) -> TileStats | list[TensorStats]:
+        if isinstance(task, _Tile):
+            return self._measure(task.entry, task.index)
+        return [_whole(self._measure(entry, 0)) for entry in task.entries]
+
+    def _measure(self, entry: TensorEntry, index: int) -> TileStats:
+        if not hasattr(self._local, "meter"):
+            self._local.meter = Meter()
+        meter: Meter = self._local.meter
+        start = index * TILE_ELEMENTS
+        stop = min(start + TILE_ELEMENTS, entry.n_elements)
+        return meter.measure(self._file.read(entry, start, stop))
+
+
+def _whole(tile: TileStats) -> TensorStats:
+    accumulator = StatsAccumulator()
+    accumulator.add(0, tile)
+    return accumulator.result()
+
+
+def _iter_tasks(entries: Iterable[TensorEntry]) -> Iterator[_Tile | _Batch]:
+    """Cut large tensors into tiles, and gather small ones, in order, up to a tile's size."""
+    batch: list[TensorEntry] = []
+    n_gathered = 0
+    for entry in entries:
+        is_large = entry.n_elements > TILE_ELEMENTS
+        is_full = n_gathered + entry.n_elements > TILE_ELEMENTS or len(batch) == _MAX_BATCH
+        if batch and (is_large or is_full):
+            yield _Batch(entries=tuple(batch))
+            batch, n_gathered = [], 0
+        if is_large:
+            for index in range(-(-entry.n_elements // TILE_ELEMENTS)):
+                yield _Tile(entry=entry, index=index)
+        else:
+            batch.append(entry)
+            n_gathered += entry.n_elements
+    if batch:
+        yield _Batch(entries=tuple(batch))
+
+
+def _tensor_summary(
+    entry: TensorEntry, stats: TensorStats | None, expected: Expectation | None
+) -> TensorSummary:
+    return TensorSummary(
+        path=entry.path,
+        shape=entry.shape,
+        dtype=entry.dtype,
+        n_elements=entry.n_elements,
+        n_bytes=entry.n_bytes,
+        stats=stats,
+        expected_mean=expected.mean if expected else None,
+        expected_std=expected.stddev if expected else None,
+        initializer=expected.initializer if expected else None,
+        digest=expected.digest if expected else None,
+    )
+
+
+def _expected(
+    file: WeightsFile, expectations: Expectations | None, notes: list[str]
+) -> Mapping[str, Expectation]:
+    if expectations is None or file.manifest_text is None:
+        return {}
+    try:
+        return expectations(file.manifest_text)
+    except KinitError as error:
+        notes.append(f"what the file says about itself cannot be used: {error}")
+        return {}
+
+
+def _manifest_head(file: WeightsFile, notes: list[str]) -> dict[str, object]:
+    if file.manifest_text is None:
+        return {}
+    try:
+        manifest = json.loads(file.manifest_text)
+    except (ValueError, RecursionError) as error:
+        notes.append(f"what the file says about itself is not JSON: {error}")
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _ignore(n_bytes: int) -> None:
+    """Take the place of a progress display."""
+
+
+def _whole_number(manifest: Mapping[str, object], key: str) -> int | None:
+    value = manifest.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

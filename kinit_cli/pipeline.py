@@ -1,0 +1,284 @@
+"""From a plan to a file: lay out, then generate, measure, hash and write each tile while in cache.
+
+A tile is the work of one thread, and tiles finish in any order; what is collected from them is
+joined in order, so the result does not depend on threads.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
+from kinit_cli.draw import Orthogonal, expected_moments
+from kinit_cli.dtypes import numpy_dtype
+from kinit_cli.engines.base import Engine
+from kinit_cli.errors import OutputError
+from kinit_cli.formats.atomic import staged
+from kinit_cli.formats.base import OpenLayout, Writer
+from kinit_cli.manifest import SIDECAR_SUFFIX, manifest_text
+from kinit_cli.meter import Meter, TileStats
+from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.stream import STREAM_VERSION
+from kinit_cli.stream.transforms import cast_float64
+from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary
+from kinit_cli.workers import iter_results
+
+#: Called with the number of bytes that have been written since the last call.
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where a plan's tensors go."""
+
+    target: Path
+    writer: Writer
+    force: bool = False
+
+
+def generate(
+    plan: Plan, output: Output, *, engine: Engine, jobs: int, progress: Progress | None = None
+) -> FileSummary:
+    """Generate every tensor of a plan into a file or directory.
+
+    Parameters
+    ----------
+    jobs : int
+        Number of threads, at least 1; the bytes do not depend on it.
+
+    Returns
+    -------
+    FileSummary
+        With the statistics and the digest of every tensor, in the order of the plan.
+
+    Raises
+    ------
+    OutputError
+        The format cannot hold the plan, or the output cannot be written. Whatever is raised, the
+        target is as it was.
+    """
+    started = time.perf_counter()
+    validate_output(plan, output)
+    with ExitStack() as stack:
+        sidecar = _stage_sidecar(stack, output)
+        temporary = stack.enter_context(
+            staged(output.target, is_directory=output.writer.is_directory, force=output.force)
+        )
+        layout = output.writer.lay_out(plan, temporary)
+        try:
+            tensors = _fill(plan, layout, engine, jobs, progress or (lambda n_bytes: None))
+        finally:
+            layout.close()
+        text = manifest_text(plan, {tensor.path: tensor.digest or "" for tensor in tensors})
+        output.writer.seal(temporary, text)
+        if sidecar is not None:
+            sidecar.write_text(text + "\n", encoding="utf-8")
+    return FileSummary(
+        source=str(output.target),
+        format=output.writer.name,
+        layout=output.writer.layout_name,
+        tensors=tuple(tensors),
+        n_parameters=plan.n_elements,
+        n_bytes=plan.n_bytes,
+        seconds=time.perf_counter() - started,
+        seed=plan.seed,
+        stream=STREAM_VERSION,
+        engine=engine.name,
+        notes=plan.notes,
+    )
+
+
+def validate_output(plan: Plan, output: Output) -> None:
+    """Check that the format can hold the plan and the disk has room for it.
+
+    Raises
+    ------
+    OutputError
+        With every reason why not.
+    """
+    faults = output.writer.validate(plan)
+    if faults:
+        shown = [*faults[:20], *([f"and {len(faults) - 20} more"] if faults[20:] else [])]
+        raise OutputError(f"{output.target}: " + "\n".join(shown))
+    if not output.target.parent.is_dir():
+        return  # staging says so
+    n_needed = output.writer.estimate_bytes(plan)
+    n_free = shutil.disk_usage(output.target.parent).free
+    if n_needed > n_free:
+        raise OutputError(
+            f"{output.target}: expected {n_needed:,} bytes of free space, got {n_free:,}; "
+            "free some, or write elsewhere"
+        )
+
+
+def _stage_sidecar(stack: ExitStack, output: Output) -> Path | None:
+    """Stage the manifest's own file, for a format that has no room for one."""
+    if not output.writer.has_sidecar:
+        return None
+    sidecar = output.target.with_name(output.target.name + SIDECAR_SUFFIX)
+    return stack.enter_context(staged(sidecar, is_directory=False, force=True))
+
+
+# --- tiles ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """One tile of a tensor, or all of them if the tensor can only be made whole."""
+
+    tensor_index: int
+    tile_index: int
+    n_elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class _TileResult:
+    tensor_index: int
+    tile_index: int
+    stats: TileStats
+    digest: bytes
+    n_bytes: int
+
+
+def _fill(
+    plan: Plan, layout: OpenLayout, engine: Engine, jobs: int, progress: Progress
+) -> list[TensorSummary]:
+    collectors: dict[int, _Collector] = {}
+    summaries: list[TensorSummary | None] = [None] * len(plan.tensors)
+    for index, tensor in enumerate(plan.tensors):
+        if not tensor.n_elements:
+            summaries[index] = _Collector(tensor).summary()
+    worker = _Worker(plan, layout, engine)
+    for _, results in iter_results(worker, _iter_units(plan), jobs=jobs):
+        for result in results:
+            index = result.tensor_index
+            if index not in collectors:
+                collectors[index] = _Collector(plan.tensors[index])
+            if collectors[index].add(result):
+                summaries[index] = collectors.pop(index).summary()
+            progress(result.n_bytes)
+    return [summary for summary in summaries if summary is not None]
+
+
+def _iter_units(plan: Plan) -> Iterator[list[_Tile]]:
+    """Cut the plan into units of work of up to a tile; small tensors share one."""
+    unit: list[_Tile] = []
+    room = TILE_ELEMENTS
+    for index, tensor in enumerate(plan.tensors):
+        for tile in _iter_tiles(index, tensor):
+            if tile.n_elements > room and unit:
+                yield unit
+                unit, room = [], TILE_ELEMENTS
+            unit.append(tile)
+            room -= tile.n_elements
+    if unit:
+        yield unit
+
+
+def _iter_tiles(index: int, tensor: TensorPlan) -> Iterator[_Tile]:
+    n_elements = tensor.n_elements
+    if isinstance(tensor.draw, Orthogonal):
+        if n_elements:
+            yield _Tile(index, 0, n_elements)
+        return
+    for tile_index in range(math.ceil(n_elements / TILE_ELEMENTS)):
+        start = tile_index * TILE_ELEMENTS
+        yield _Tile(index, tile_index, min(TILE_ELEMENTS, n_elements - start))
+
+
+class _Worker:
+    """Does the units of work; called from many threads at once."""
+
+    def __init__(self, plan: Plan, layout: OpenLayout, engine: Engine) -> None:
+        self._plan = plan
+        self._layout = layout
+        self._engine = engine
+        self._local = threading.local()
+        # Whole matrices take much memory: one at a time.
+        self._whole_lock = threading.Lock()
+
+    def __call__(self, unit: list[_Tile]) -> list[_TileResult]:
+        return [result for tile in unit for result in self._iter_results(tile)]
+
+    def _iter_results(self, tile: _Tile) -> Iterator[_TileResult]:
+        tensor = self._plan.tensors[tile.tensor_index]
+        if isinstance(tensor.draw, Orthogonal):
+            with self._whole_lock:
+                yield from self._iter_orthogonal(tile.tensor_index, tensor, tensor.draw)
+            return
+        out = self._buffer(tensor, tile.n_elements)
+        start = tile.tile_index * TILE_ELEMENTS
+        self._engine.fill(out, tensor.draw, tensor.stream_key, start=start, shape=tensor.shape)
+        yield self._finish(tile.tensor_index, tile.tile_index, out)
+
+    def _iter_orthogonal(
+        self, tensor_index: int, tensor: TensorPlan, draw: Orthogonal
+    ) -> Iterator[_TileResult]:
+        matrix = self._engine.orthogonal(draw, tensor.stream_key, tensor.shape).reshape(-1)
+        for tile_index, start in enumerate(range(0, matrix.size, TILE_ELEMENTS)):
+            values = matrix[start : start + TILE_ELEMENTS]
+            out = self._buffer(tensor, values.size)
+            cast_float64(values, out)
+            yield self._finish(tensor_index, tile_index, out)
+
+    def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> _TileResult:
+        stats = self._local.meter.measure(out)
+        digest = piece_digest(out)
+        offset = tile_index * TILE_ELEMENTS * out.itemsize
+        self._layout.write(tensor_index, offset, out.view(np.uint8).data)
+        return _TileResult(tensor_index, tile_index, stats, digest, out.nbytes)
+
+    def _buffer(self, tensor: TensorPlan, n_elements: int) -> NDArray[Any]:
+        """Give the thread's own tile memory as an array of the tensor's dtype."""
+        local = self._local
+        if not hasattr(local, "meter"):
+            local.meter = Meter()
+            local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
+        dtype = numpy_dtype(tensor.dtype.name)
+        view: NDArray[Any] = local.memory[: n_elements * dtype.itemsize].view(dtype)
+        return view
+
+
+class _Collector:
+    """Joins the results of one tensor's tiles."""
+
+    def __init__(self, tensor: TensorPlan) -> None:
+        self._tensor = tensor
+        self._stats = StatsAccumulator()
+        self._digest = TensorDigest()
+        self._n_tiles_left = math.ceil(tensor.n_elements / TILE_ELEMENTS)
+
+    def add(self, result: _TileResult) -> bool:
+        """Take a tile's result; tell whether it was the last one."""
+        self._stats.add(result.tile_index, result.stats)
+        self._digest.add(result.tile_index, result.digest)
+        self._n_tiles_left -= 1
+        return self._n_tiles_left == 0
+
+    def summary(self) -> TensorSummary:
+        """Give what was found, once all tiles are in."""
+        tensor = self._tensor
+        expected = expected_moments(tensor.draw, tensor.shape)
+        return TensorSummary(
+            path=tensor.path,
+            shape=tensor.shape,
+            dtype=tensor.dtype.name,
+            n_elements=tensor.n_elements,
+            n_bytes=tensor.n_bytes,
+            stats=self._stats.result(),
+            expected_mean=expected.mean,
+            expected_std=expected.stddev,
+            initializer=str(tensor.initializer),
+            digest=self._digest.hexdigest(),
+        )

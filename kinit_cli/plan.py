@@ -1,0 +1,356 @@
+"""From a spec to a plan: every tensor's path, shape, dtype, stream and draw, and no arrays.
+
+Everything that can be wrong with a spec is found here, before a byte is written.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import struct
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kinit_cli.draw import (
+    Constant,
+    ConstantArray,
+    Draw,
+    Eye,
+    Normal,
+    TruncatedNormal,
+    Uniform,
+    expected_moments,
+    flatten,
+    value_bounds,
+)
+from kinit_cli.dtypes import DTYPES, DType
+from kinit_cli.initializers.base import ArgumentError, Initializer, Target
+from kinit_cli.initializers.parse import parse_initializer
+from kinit_cli.initializers.registry import default_initializer
+from kinit_cli.spec.expand import WeightDecl, expand
+from kinit_cli.spec.load import LoadedSpec
+from kinit_cli.spec.model import ModelSpec
+from kinit_cli.spec.problems import ProblemList, TreePath
+from kinit_cli.stream.identity import StreamKey, explicit_stream_key, named_stream_key
+
+#: A seed that is drawn is below this, so that it is short and every JSON reader keeps it exact.
+DRAWN_SEED_STOP = 2**32
+
+_FLOAT32_MAX = DTYPES["float32"].highest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPlan:
+    """One tensor: what it is called, what it is, and what it is drawn from.
+
+    Attributes
+    ----------
+    path : str
+        ``layer/weight``.
+    initializer : Initializer
+        As read from the spec, or the default for the weight.
+    stream_key : StreamKey
+        Selects the tensor's words in the value stream.
+    """
+
+    path: str
+    layer: str
+    weight: str
+    shape: tuple[int, ...]
+    dtype: DType
+    initializer: Initializer
+    draw: Draw
+    stream_key: StreamKey
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the elements in bytes."""
+        return self.n_elements * self.dtype.n_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain data with stable keys."""
+        expected = expected_moments(self.draw, self.shape)
+        return {
+            "path": self.path,
+            "shape": list(self.shape),
+            "dtype": self.dtype.name,
+            "n_elements": self.n_elements,
+            "n_bytes": self.n_bytes,
+            "initializer": self.initializer.config(),
+            "expected_mean": expected.mean,
+            "expected_std": expected.stddev,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that generation needs, as plain data.
+
+    Attributes
+    ----------
+    seed : int
+        The model's seed.
+    is_seed_drawn : bool
+        The spec had no seed and this one was drawn.
+    tensors : tuple of TensorPlan
+        In the order of the spec.
+    document : dict
+        The spec as plain data with the seed in it: what the output records.
+    notes : tuple of str
+        What the user should know, though nothing is wrong.
+    """
+
+    name: str | None
+    seed: int
+    is_seed_drawn: bool
+    tensors: tuple[TensorPlan, ...]
+    document: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements of all tensors."""
+        return sum(tensor.n_elements for tensor in self.tensors)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the elements of all tensors in bytes."""
+        return sum(tensor.n_bytes for tensor in self.tensors)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain data with stable keys."""
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "is_seed_drawn": self.is_seed_drawn,
+            "n_tensors": len(self.tensors),
+            "n_parameters": self.n_elements,
+            "n_bytes": self.n_bytes,
+            "notes": list(self.notes),
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+        }
+
+
+def make_plan(spec: LoadedSpec) -> Plan:
+    """Plan every tensor of a spec.
+
+    Raises
+    ------
+    SpecError
+        With every problem of the spec, those found while reading it included.
+    """
+    problems = spec.problems
+    decls = expand(spec.model, problems)
+    _check_paths(decls, problems)
+    _check_defaults(spec.model, decls, problems)
+    seed = secrets.randbelow(DRAWN_SEED_STOP) if spec.model.seed is None else spec.model.seed
+    planner = _Planner(spec.model, seed, problems)
+    tensors = [tensor for decl in decls if (tensor := planner.plan(decl)) is not None]
+    if not decls and not problems:
+        problems.add(("layers",), "at least one weight", "none", "list a layer with weights")
+    problems.raise_if_any()
+    return Plan(
+        name=spec.model.name,
+        seed=seed,
+        is_seed_drawn=spec.model.seed is None,
+        tensors=tuple(tensors),
+        document={**spec.document, "seed": seed},
+        notes=tuple(_shared_seed_notes(tensors)),
+    )
+
+
+def _check_paths(decls: list[WeightDecl], problems: ProblemList) -> None:
+    first_by_path: dict[str, WeightDecl] = {}
+    for decl in decls:
+        first = first_by_path.setdefault(decl.path, decl)
+        if first is not decl:
+            place = problems.source_map.find(first.tree_path, is_key=True)
+            is_same_node = first.tree_path == decl.tree_path
+            hint = (
+                "put the repeat's index into the name"
+                if is_same_node
+                else f"it stands first in line {place.line}"
+            )
+            problems.add(
+                decl.tree_path,
+                "a tensor path that is used once",
+                f"{decl.path!r} again",
+                hint,
+                is_key=True,
+            )
+
+
+def _check_defaults(model: ModelSpec, decls: list[WeightDecl], problems: ProblemList) -> None:
+    """Check defaults that no weight uses too: the mistake would show only later."""
+    weights = {decl.weight for decl in decls} | {_last_part(decl.weight) for decl in decls}
+    names = decls[0].names if decls else {}
+    for weight, raw in model.defaults.items():
+        if weight not in weights:
+            parse_initializer(raw, names, ("defaults", weight), problems)
+
+
+class _Planner:
+    """Plans one weight after the other, reading each way of writing an initializer once."""
+
+    def __init__(self, model: ModelSpec, seed: int, problems: ProblemList) -> None:
+        self._model = model
+        self._seed = seed
+        self._problems = problems
+
+    def plan(self, decl: WeightDecl) -> TensorPlan | None:
+        """Plan one weight, or give None after noting what is wrong."""
+        raw, path = self._written_initializer(decl)
+        parsed = parse_initializer(raw, decl.names, path, self._problems)
+        if parsed is None:
+            return None
+        initializer, config_path = parsed
+        dtype = DTYPES[decl.dtype]
+        target = Target(shape=decl.shape, fans_layout=self._model.layout)
+        try:
+            draw = _fitted(initializer.draw(target), dtype)
+        except _FitError as error:
+            self._problems.add(path, error.expected, error.got, error.hint)
+            return None
+        except ArgumentError as error:
+            is_shape = error.argument is None
+            at = (*decl.tree_path, "shape") if is_shape else (*config_path, error.argument or "")
+            self._problems.add(at, error.expected, error.got, error.hint)
+            return None
+        return TensorPlan(
+            path=decl.path,
+            layer=decl.layer,
+            weight=decl.weight,
+            shape=decl.shape,
+            dtype=dtype,
+            initializer=initializer,
+            draw=draw,
+            stream_key=self._stream_key(decl, initializer),
+        )
+
+    def _written_initializer(self, decl: WeightDecl) -> tuple[Any, TreePath]:
+        if decl.initializer is not None:
+            return decl.initializer, (*decl.tree_path, "initializer")
+        for name in (decl.weight, _last_part(decl.weight)):
+            if self._model.defaults.get(name) is not None:
+                return self._model.defaults[name], ("defaults", name)
+        is_float = DTYPES[decl.dtype].kind == "float"
+        name = default_initializer(decl.weight, is_float=is_float, rank=len(decl.shape))
+        return name, decl.tree_path
+
+    def _stream_key(self, decl: WeightDecl, initializer: Initializer) -> StreamKey:
+        if initializer.seed is not None:
+            return explicit_stream_key(initializer.seed)
+        return named_stream_key(self._seed, decl.path)
+
+
+def _last_part(weight: str) -> str:
+    return weight.rsplit("/", 1)[-1]
+
+
+# --- does the dtype hold the values? --------------------------------------------------------
+
+
+class _FitError(ValueError):
+    """The dtype cannot hold what the initializer draws."""
+
+    def __init__(self, expected: str, got: str, hint: str = "") -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+
+
+def _fitted(draw: Draw, dtype: DType) -> Draw:
+    """Give the draw as the dtype takes it; raise `_FitError` if it cannot hold the values."""
+    if dtype.kind != "float":
+        return _whole(draw, dtype)
+    _check_float32_parameters(draw)
+    lowest, highest = value_bounds(draw)
+    if lowest < dtype.lowest or highest > dtype.highest:
+        raise _FitError(
+            f"values that {dtype.name} can hold (up to {float(dtype.highest):.6g})",
+            f"values from {lowest:.6g} to {highest:.6g}",
+            "choose a wider dtype or a smaller scale",
+        )
+    return draw
+
+
+def _check_float32_parameters(draw: Draw) -> None:
+    """Check what the stream rounds to float32: a distribution's parameters must fit in one."""
+    match draw:
+        case Uniform(minval=low, maxval=high):
+            parameters = {"minval": low, "maxval": high, "maxval - minval": high - low}
+        case Normal(mean=mean, stddev=stddev) | TruncatedNormal(mean=mean, stddev=stddev):
+            parameters = {"mean": mean, "stddev": stddev}
+        case _:
+            return
+    for name, value in parameters.items():
+        if not abs(value) <= _FLOAT32_MAX:
+            raise _FitError(f"{name} within float32's range", f"{value:.6g}")
+    if isinstance(draw, Uniform) and _float32(draw.minval) >= draw.maxval:
+        raise _FitError(
+            "minval and maxval that differ in float32",
+            f"{draw.minval!r} and {draw.maxval!r}",
+        )
+
+
+def _float32(value: float) -> float:
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def _whole(draw: Draw, dtype: DType) -> Draw:
+    match draw:
+        case Constant(value=value):
+            return Constant(value=_whole_value(value, dtype))
+        case Eye(gain=gain):
+            return Eye(gain=_whole_value(gain, dtype))
+        case ConstantArray(values=values):
+            for value in flatten(values):
+                _whole_value(value, dtype)
+            return replace(draw, values=_whole_nested(values))
+    raise ArgumentError(
+        None,
+        f"zeros, ones, constant or identity for the dtype {dtype.name}",
+        "random real numbers",
+        "choose a float dtype",
+    )
+
+
+def _whole_value(value: float, dtype: DType) -> int:
+    if value != value // 1 or not dtype.lowest <= value <= dtype.highest:
+        raise _FitError(
+            f"values that {dtype.name} can hold: whole, {dtype.lowest} to {dtype.highest}",
+            str(value),
+        )
+    return int(value)
+
+
+def _whole_nested(values: Any) -> Any:
+    return tuple(map(_whole_nested, values)) if isinstance(values, tuple) else int(values)
+
+
+# --- notes ----------------------------------------------------------------------------------
+
+
+def _shared_seed_notes(tensors: list[TensorPlan]) -> list[str]:
+    """Say which tensors hold equal values because their initializers have equal seeds."""
+    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for tensor in tensors:
+        if tensor.initializer.seed is not None and not isinstance(tensor.draw, Constant):
+            key = (tensor.initializer.seed, tensor.shape, tensor.draw)
+            groups[key].append(tensor.path)
+    notes = []
+    for (seed, *_), paths in groups.items():
+        if len(paths) > 1:
+            shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
+            notes.append(
+                f"{shown} hold equal values: their initializers have the same seed, {seed}"
+            )
+    return notes

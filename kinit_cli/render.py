@@ -1,0 +1,287 @@
+"""Showing results on a terminal; the only user of Rich.
+
+Names from files are shown verbatim: never as markup, and with their control characters escaped.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kinit_cli.textplot import draw_histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kinit_cli.summary import FileSummary, TensorSummary
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_ASCII_BLOCKS = ".:-=+*#@"
+_WIDE_CELLS, _NARROW_CELLS = 16, 10
+_MIN_PATH_WIDTH = 16
+_MAX_NAME_LENGTH = 240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    header: str
+    cells: tuple[Text, ...]
+    is_number: bool = True
+
+    def width(self) -> int:
+        lines = [line.cell_len for cell in self.cells for line in cell.split("\n")]
+        return max(len(self.header), *lines)
+
+
+def render_summary(
+    summary: FileSummary, *, console: Console | None = None, limit_rows: int | None = None
+) -> None:
+    """Print a file's tensors as a table, with totals and notes.
+
+    Parameters
+    ----------
+    summary
+        What `generate` or `inspect` found.
+    console : rich.console.Console, optional
+        Where to print; standard output if absent.
+    limit_rows : int, optional
+        Show at most this many tensors, the first and the last ones.
+    """
+    console = console or make_console()
+    first, last = _split_rows(summary.tensors, limit_rows)
+    shown = (*first, *last)
+    if shown:
+        table = _table(shown, len(first) if last else None, console)
+        console.print(table)
+    n_hidden = len(summary.tensors) - len(shown)
+    if n_hidden:
+        console.print(Text(f"({n_hidden:,} of {len(summary.tensors):,} tensors are not shown)"))
+    if summary.tensors:
+        console.print()
+    for line in _footer(summary):
+        console.print(line, soft_wrap=True)
+
+
+def make_console(*, to_stderr: bool = False) -> Console:
+    """Make a console for standard output or error that prints text as it is."""
+    return Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def make_progress(
+    total_bytes: int | None, *, is_shown: bool = True
+) -> Iterator[Callable[[int], None]]:
+    """Draw a progress bar on standard error, if it is to be shown and that is a terminal.
+
+    Yields
+    ------
+    callable
+        To be called with the number of bytes done since its last call.
+    """
+    if not (is_shown and sys.stderr.isatty()):
+        yield lambda n_bytes: None
+        return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total_bytes)
+        yield lambda n_bytes: progress.advance(task, n_bytes)
+
+
+def fmt_bytes(n_bytes: int) -> str:
+    """Write a size in decimal and binary units.
+
+    >>> fmt_bytes(497_759_232)
+    '497.8 MB (474.7 MiB)'
+    >>> fmt_bytes(999)
+    '999 bytes'
+    """
+    if n_bytes < 1000:
+        return f"{n_bytes} bytes"
+    return f"{_scale(n_bytes, 1000, 'B')} ({_scale(n_bytes, 1024, 'iB')})"
+
+
+def fmt_number(value: float | None) -> str:
+    """Write a statistic with about four digits, in at most nine characters.
+
+    >>> [fmt_number(x) for x in (0.0, 1.0, -0.05, 0.0199876, 1234567.0, -1.25e-7)]
+    ['0', '1', '-0.05', '0.01999', '1.235e+06', '-1.25e-07']
+    """
+    if value is None:
+        return "-"
+    text = f"{value:.4g}"
+    return text if len(text) <= 9 else f"{value:.2e}"
+
+
+def printable(name: str, limit: int = _MAX_NAME_LENGTH) -> str:
+    r"""Escape what a terminal would not show as it is, and shorten what is too long.
+
+    >>> printable("a\x1b[31m\n")
+    'a\\x1b[31m\\n'
+    """
+    if len(name) > limit:
+        name = f"{name[: limit // 2]}...{name[-limit // 2 :]}"
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in name
+    )
+
+
+def _split_rows(
+    tensors: Sequence[TensorSummary], limit: int | None
+) -> tuple[Sequence[TensorSummary], Sequence[TensorSummary]]:
+    if limit is None or len(tensors) <= limit:
+        return tensors, ()
+    n_last = limit // 2
+    return tensors[: limit - n_last], tensors[len(tensors) - n_last :]
+
+
+def _table(tensors: Sequence[TensorSummary], gap_after: int | None, console: Console) -> Table:
+    columns = _columns(tensors, console)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        is_path = column is columns[0]
+        table.add_column(
+            column.header,
+            justify="right" if column.is_number else "left",
+            overflow="fold",
+            no_wrap=not is_path,
+            min_width=None if is_path else column.width(),
+        )
+    for index, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        table.add_row(*row, end_section=index + 1 == gap_after)
+    return table
+
+
+def _columns(tensors: Sequence[TensorSummary], console: Console) -> list[_Column]:
+    """Choose the columns that fit, leaving a usable width for the paths."""
+    is_ascii = console.options.ascii_only
+    columns = _all_columns(tensors, is_ascii)
+    path = columns.pop("tensor")
+    room = console.width - min(path.width(), _MIN_PATH_WIDTH) - 1
+
+    def is_too_wide() -> bool:
+        return sum(column.width() + 2 for column in columns.values()) > room
+
+    if is_too_wide() and _common_dtype(tensors):
+        columns.pop("dtype")
+    if is_too_wide():
+        columns["histogram"] = _histogram_column(tensors, _NARROW_CELLS, is_ascii)
+    for name in ("mean", "dtype", "max", "min", "expected", "histogram", "shape"):
+        if is_too_wide():
+            columns.pop(name, None)
+    return [path, *columns.values()]
+
+
+def _all_columns(tensors: Sequence[TensorSummary], is_ascii: bool) -> dict[str, _Column]:
+    times = "x" if is_ascii else "×"
+    stats = [tensor.stats for tensor in tensors]
+
+    def text(header: str, values: Sequence[str]) -> _Column:
+        return _Column(header=header, cells=tuple(map(Text, values)), is_number=False)
+
+    def numbers(header: str, values: Sequence[float | None]) -> _Column:
+        return _Column(header=header, cells=tuple(Text(fmt_number(value)) for value in values))
+
+    columns = {
+        "tensor": _Column(
+            header="tensor", cells=tuple(map(_name_and_flags, tensors)), is_number=False
+        ),
+        "shape": text(
+            "shape", [times.join(map(str, tensor.shape)) or "scalar" for tensor in tensors]
+        ),
+        "dtype": text("dtype", [printable(tensor.dtype) for tensor in tensors]),
+        "mean": numbers("mean", [s.mean if s else None for s in stats]),
+        "std": numbers("std", [s.std if s else None for s in stats]),
+        "expected": numbers("expected", [tensor.expected_std for tensor in tensors]),
+        "min": numbers("min", [s.min if s else None for s in stats]),
+        "max": numbers("max", [s.max if s else None for s in stats]),
+        "histogram": _histogram_column(tensors, _WIDE_CELLS, is_ascii),
+    }
+    if all(tensor.expected_std is None for tensor in tensors):
+        columns.pop("expected")
+    return columns
+
+
+def _histogram_column(tensors: Sequence[TensorSummary], n_cells: int, is_ascii: bool) -> _Column:
+    blocks = _ASCII_BLOCKS if is_ascii else _BLOCKS
+    drawn = [
+        draw_histogram(tensor.stats.histogram, n_cells=n_cells, blocks=blocks)
+        if tensor.stats and tensor.stats.histogram
+        else ""
+        for tensor in tensors
+    ]
+    cells = tuple(Text(line, style="cyan") for line in drawn)
+    return _Column(header="histogram", cells=cells, is_number=False)
+
+
+def _name_and_flags(tensor: TensorSummary) -> Text:
+    name, flags = Text(printable(tensor.path)), _flags(tensor)
+    return name.append(f"\n{flags}", style="bold red") if flags else name
+
+
+def _common_dtype(tensors: Sequence[TensorSummary]) -> str | None:
+    dtypes = {tensor.dtype for tensor in tensors}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def _flags(tensor: TensorSummary) -> str:
+    if tensor.stats is None:
+        return ""
+    counts = ((tensor.stats.n_nan, "NaN"), (tensor.stats.n_inf, "Inf"))
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count)
+
+
+def _footer(summary: FileSummary) -> Iterator[Text]:
+    totals = [
+        _plural(len(summary.tensors), "tensor"),
+        _plural(summary.n_parameters, "parameter"),
+        fmt_bytes(summary.n_bytes),
+        f"{summary.seconds:.2f} s",
+    ]
+    if summary.seconds > 0 and summary.n_bytes:
+        totals.append(f"{_scale(int(summary.n_bytes / summary.seconds), 1000, 'B')}/s")
+    yield Text(", ".join(totals), style="bold")
+    about = [f"{summary.format} ({summary.layout})"]
+    dtype = _common_dtype(summary.tensors)
+    if dtype is not None:
+        about.append(f"all {printable(dtype)}")
+    for name in ("seed", "stream", "engine"):
+        value = getattr(summary, name)
+        if value is not None:
+            about.append(f"{name} {printable(str(value))}")
+    yield Text(f"{printable(summary.source)}: {', '.join(about)}")
+    n_flagged = sum(1 for tensor in summary.tensors if _flags(tensor))
+    if n_flagged:
+        yield Text(f"NaN or Inf in {_plural(n_flagged, 'tensor')}", style="bold red")
+    for note in summary.notes:
+        yield Text(f"note: {printable(note, limit=2000)}", style="yellow")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _scale(n_bytes: int, base: int, unit: str) -> str:
+    value = float(n_bytes)
+    for prefix in ("", "k" if base == 1000 else "K", "M", "G", "T", "P", "E"):
+        if value < base or prefix == "E":
+            break
+        value /= base
+    if not prefix:
+        return f"{n_bytes} B"
+    return f"{value:.1f} {prefix}{unit}"

@@ -1,0 +1,304 @@
+"""Read YAML 1.2 or JSON into plain data, strictly, with the place of every node.
+
+Nothing in a spec can run code or grow without bound: only plain tags are accepted, a cycle of
+aliases is refused, and what aliases repeat is counted against `MAX_ALIASED_NODES`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from kinit_cli.errors import Place, Problem, SpecError
+from kinit_cli.spec.problems import ProblemList, SourceMap, TreePath, fmt_value
+
+MAX_BYTES = 64 * 2**20
+MAX_ALIASED_NODES = 100_000
+MAX_DEPTH = 64
+
+#: What the YAML reader lets out on malformed directives and escapes, besides its own errors.
+_READER_FAULTS = (ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A spec's text as plain data (dict, list, str, int, float, bool, None).
+
+    Attributes
+    ----------
+    problems : ProblemList
+        What is wrong with single nodes (a repeated key, an infinite number); each such node has
+        been given a harmless value, so that the rest can be checked too. Knows all places.
+    """
+
+    data: Any
+    problems: ProblemList
+
+
+def parse_document(raw: bytes, source: str) -> Document:
+    """Parse the bytes of a spec.
+
+    JSON when `source` ends in ``.json`` or the text is JSON, else YAML 1.2.
+
+    Raises
+    ------
+    SpecError
+        Not UTF-8, empty, too large, bad syntax, more than one document, alias bombs.
+    """
+    text = _decode(raw, source)
+    if not text.strip():
+        _refuse(source, "a model spec", "an empty file", "see docs/spec.md for a first spec")
+    is_json_file = source.lower().endswith(".json")
+    if is_json_file or text.lstrip()[:1] in "{[":
+        try:
+            return _parse_json(text, source)
+        except _NotJsonError as error:
+            if is_json_file:
+                _refuse_at(error.place, "JSON", str(error))
+    return _parse_yaml(text, source)
+
+
+def _decode(raw: bytes, source: str) -> str:
+    if len(raw) > MAX_BYTES:
+        _refuse(source, f"at most {MAX_BYTES} bytes", f"{len(raw)} bytes", "use repeat and params")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{raw[error.start]:02x} at offset {error.start}"
+        _refuse(source, "UTF-8 text", got, "save the file as UTF-8")
+
+
+# --- JSON ---------------------------------------------------------------------------------
+
+
+class _NotJsonError(Exception):
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def _parse_json(text: str, source: str) -> Document:
+    try:
+        data = json.loads(text, object_pairs_hook=_unique_pairs)
+    except json.JSONDecodeError as error:
+        place = Place(source=source, line=error.lineno, column=error.colno)
+        raise _NotJsonError(error.msg, place) from error
+    except (ValueError, RecursionError) as error:
+        raise _NotJsonError(_first_line(error), Place(source=source)) from error
+    except _DuplicateKeyError:
+        # Valid JSON but for a repeated key: the other reader finds all of them, with places.
+        return _parse_yaml(text.replace("\t", " "), source)
+    problems = ProblemList(_JsonSourceMap(text, source))
+    return Document(data=_finite(data, (), problems), problems=problems)
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _DuplicateKeyError
+    return result
+
+
+class _JsonSourceMap(SourceMap):
+    """Places in a JSON text, found when the first one is asked for.
+
+    Python's JSON reader is fast but keeps no places; they are needed only for a message. JSON is
+    YAML but for tabs between tokens, and a tab is one column wide, as a space is.
+    """
+
+    def __init__(self, text: str, source: str) -> None:
+        object.__setattr__(self, "_text", text)
+        super().__init__(source=source)
+
+    def find(self, path: TreePath, *, is_key: bool = False) -> Place:
+        text: str | None = self._text  # type: ignore[attr-defined]
+        if text is not None:
+            object.__setattr__(self, "_text", None)
+            try:
+                found = _parse_yaml(text.replace("\t", " "), self.source).problems.source_map
+            except SpecError:
+                found = SourceMap(source=self.source)
+            object.__setattr__(self, "nodes", found.nodes)
+            object.__setattr__(self, "keys", found.keys)
+        return SourceMap.find(self, path, is_key=is_key)
+
+
+# --- YAML ---------------------------------------------------------------------------------
+
+
+def _parse_yaml(text: str, source: str) -> Document:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        nodes = list(_compose_all(yaml, text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(source=source) if mark is None else _place(mark, source)
+        _refuse_at(place, "YAML 1.2 or JSON", error.problem or "bad syntax")
+    except (YAMLError, *_READER_FAULTS) as error:
+        _refuse(source, "YAML 1.2 or JSON", _first_line(error))
+    except RecursionError:
+        _refuse(source, f"at most {MAX_DEPTH} levels", "deeper nesting")
+    if len(nodes) != 1:
+        got = "no document" if not nodes else f"{len(nodes)} documents"
+        _refuse(source, "one document", got, "split the file at '---'")
+    builder = _Builder(yaml, source)
+    data = builder.build(nodes[0], ())
+    return Document(data=_finite(data, (), builder.problems), problems=builder.problems)
+
+
+def _compose_all(yaml: Any, text: str) -> Iterator[Any]:
+    from ruamel.yaml.docinfo import DocInfo
+
+    yaml.doc_infos.append(DocInfo())  # what a %YAML directive is written to
+    _, parser = yaml.get_constructor_parser(text)
+    try:
+        while yaml.composer.check_node():
+            yield yaml.composer.get_node()
+    finally:
+        parser.dispose()
+
+
+class _Builder:
+    """Turns YAML nodes into plain data, noting places and collecting problems."""
+
+    def __init__(self, yaml: Any, source: str) -> None:
+        self._constructor = yaml.constructor
+        self._nodes: dict[TreePath, Place] = {}
+        self._keys: dict[TreePath, Place] = {}
+        self.source_map = SourceMap(source=source, nodes=self._nodes, keys=self._keys)
+        self.problems = ProblemList(self.source_map)
+        self._open: set[int] = set()
+        self._seen: set[int] = set()
+        self._n_aliased = 0
+
+    def build(self, node: Any, path: TreePath) -> Any:
+        self._nodes[path] = _place(node.start_mark, self.source_map.source)
+        self._guard(node, path)
+        self._open.add(id(node))
+        try:
+            return self._value(node, path)
+        finally:
+            self._open.discard(id(node))
+
+    def _guard(self, node: Any, path: TreePath) -> None:
+        if id(node) in self._open:
+            self._stop(path, "a tree", "an alias to its own parent")
+        if len(path) > MAX_DEPTH:
+            self._stop(path[:8], f"at most {MAX_DEPTH} levels", "deeper nesting")
+        if id(node) in self._seen:
+            self._n_aliased += 1
+            if self._n_aliased > MAX_ALIASED_NODES:
+                self._stop(
+                    path,
+                    f"aliases that repeat at most {MAX_ALIASED_NODES} nodes",
+                    "more",
+                    "use repeat",
+                )
+        self._seen.add(id(node))
+
+    def _stop(self, path: TreePath, expected: str, got: str, hint: str = "") -> NoReturn:
+        self.problems.add(path, expected, got, hint)
+        self.problems.fail()
+
+    def _value(self, node: Any, path: TreePath) -> Any:
+        kind = type(node).__name__
+        tag = str(node.tag).removeprefix("tag:yaml.org,2002:")
+        if kind == "MappingNode" and tag == "map":
+            return self._mapping(node, path)
+        if kind == "SequenceNode" and tag == "seq":
+            return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+        if kind == "ScalarNode":
+            return self._scalar(node, tag, path)
+        return self._refuse_tag(node, path)
+
+    def _refuse_tag(self, node: Any, path: TreePath) -> None:
+        self.problems.add(path, "plain YAML", f"the tag {fmt_value(str(node.tag))}", "remove it")
+
+    def _mapping(self, node: Any, path: TreePath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            key_path = (*path, key)
+            place = _place(key_node.start_mark, self.source_map.source)
+            if key in result:
+                first = self._keys[key_path]
+                self._keys[key_path] = place
+                self.problems.add(
+                    key_path,
+                    "each key once",
+                    f"{fmt_value(key)} again",
+                    f"it stands first in line {first.line}",
+                    is_key=True,
+                )
+                continue
+            self._keys[key_path] = place
+            result[key] = self.build(value_node, key_path)
+        return result
+
+    def _key(self, node: Any, path: TreePath) -> str | None:
+        if type(node).__name__ == "ScalarNode":
+            # A key is its text: layers may well be named 1, yes or null.
+            return str(node.value)
+        key_path = (*path, "?")
+        self._nodes[key_path] = _place(node.start_mark, self.source_map.source)
+        self.problems.add(key_path, "a text as key", "a list or mapping as key")
+        return None
+
+    def _scalar(self, node: Any, tag: str, path: TreePath) -> Any:
+        if tag in ("str", "timestamp", "merge", "value"):
+            return str(node.value)
+        if tag not in ("int", "float", "bool", "null"):
+            self.problems.add(
+                path, "plain YAML", f"the tag {fmt_value(str(node.tag))}", "remove it"
+            )
+            return None
+        try:
+            value = getattr(self._constructor, f"construct_yaml_{tag}")(node)
+        except ValueError as error:
+            self.problems.add(path, f"a valid {tag}", fmt_value(node.value), _first_line(error))
+            return None
+        return float(value) if isinstance(value, float) else value
+
+
+def _finite(data: Any, path: TreePath, problems: ProblemList) -> Any:
+    """Note NaN and infinities, which mean nothing in a spec, and put 1 in their place."""
+    if isinstance(data, dict):
+        return {key: _finite(value, (*path, key), problems) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_finite(value, (*path, i), problems) for i, value in enumerate(data)]
+    if isinstance(data, float) and not math.isfinite(data):
+        problems.add(path, "a finite number", fmt_value(data))
+        return 1
+    return data
+
+
+# --- shared -------------------------------------------------------------------------------
+
+
+def _place(mark: Any, source: str) -> Place:
+    return Place(source=source, line=mark.line + 1, column=mark.column + 1)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].split("; use sys.")[0][:200]
+
+
+def _refuse(source: str, expected: str, got: str, hint: str = "") -> NoReturn:
+    _refuse_at(Place(source=source), expected, got, hint)
+
+
+def _refuse_at(place: Place, expected: str, got: str, hint: str = "") -> NoReturn:
+    raise SpecError([Problem(place=place, tree_path="", expected=expected, got=got, hint=hint)])

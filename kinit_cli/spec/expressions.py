@@ -1,0 +1,158 @@
+"""Arithmetic in a spec: numbers, params, + - * / // % **, parentheses, and a few functions.
+
+The evaluator is simpleeval, cut down to arithmetic: no attribute, subscript, comparison, string
+or assignment reaches it. Size, powers and results are bounded, so that no expression takes long.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import keyword
+import math
+import operator
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from kinit_cli.errors import suggest
+
+Number: TypeAlias = int | float
+
+MAX_LENGTH = 1000
+#: Whole numbers stay below 2**MAX_BITS.
+MAX_BITS = 256
+
+FUNCTIONS: Mapping[str, Callable[..., Number]] = MappingProxyType(
+    {
+        "min": lambda *numbers: min(numbers),
+        "max": lambda *numbers: max(numbers),
+        "sqrt": math.sqrt,
+        "log": math.log,
+        "ceil": math.ceil,
+        "floor": math.floor,
+    }
+)
+_EVALUATED_NODES = (ast.Name, ast.UnaryOp, ast.BinOp, ast.Call, ast.Constant)
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
+_ALLOWED_NODES = (*_EVALUATED_NODES, *_OPERATORS, ast.USub, ast.UAdd, ast.Load)
+
+
+class ExpressionError(ValueError):
+    """An expression that has no value; the text says why."""
+
+
+def is_param_name(name: str) -> bool:
+    """Tell whether an expression could use this name for a param."""
+    return name.isidentifier() and not keyword.iskeyword(name) and name not in FUNCTIONS
+
+
+def evaluate(text: str, names: Mapping[str, Number]) -> Number:
+    """Give the value of an arithmetic expression.
+
+    Parameters
+    ----------
+    text : str
+        The expression, at most `MAX_LENGTH` characters.
+    names : mapping of str to number
+        The params it may use.
+
+    Raises
+    ------
+    ExpressionError
+        Not arithmetic, an unknown name, a division by zero, a result that is not finite.
+
+    Examples
+    --------
+    >>> evaluate("0.02 / sqrt(2 * n_layers)", {"n_layers": 8})
+    0.005
+    >>> evaluate("3*d", {"d": 768})
+    2304
+    """
+    from simpleeval import FunctionNotDefined, InvalidExpression, NameNotDefined
+
+    evaluator = _evaluator()
+    evaluator.names = dict(names)
+    try:
+        return _bounded(evaluator.eval(text, previously_parsed=_parse(text)))
+    except NameNotDefined as error:
+        raise ExpressionError(_unknown("param", error.name, names)) from error
+    except FunctionNotDefined as error:
+        raise ExpressionError(_unknown("function", error.func_name, FUNCTIONS)) from error
+    except ZeroDivisionError as error:
+        raise ExpressionError("division by zero") from error
+    except OverflowError as error:
+        raise ExpressionError("the result is too large") from error
+    except (InvalidExpression, TypeError, ValueError) as error:
+        raise ExpressionError(str(error).splitlines()[0]) from error
+    except RecursionError as error:
+        raise ExpressionError("nested too deeply") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(text: str) -> ast.expr:
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"longer than {MAX_LENGTH} characters")
+    try:
+        tree = ast.parse(" ".join(text.split()), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise ExpressionError("not an arithmetic expression") from error
+    for node in ast.walk(tree):
+        is_number = not isinstance(node, ast.Constant) or type(node.value) in (int, float)
+        if not (is_number and isinstance(node, _ALLOWED_NODES)) or "#" in text:
+            raise ExpressionError("only numbers, params, + - * / // % **, and functions of them")
+    return tree
+
+
+@functools.cache
+def _evaluator() -> Any:
+    from simpleeval import SimpleEval
+
+    operators: dict[type, Callable[..., Number]] = {
+        ast.Add: _checked(operator.add),
+        ast.Sub: _checked(operator.sub),
+        ast.Mult: _checked(operator.mul),
+        ast.Div: _checked(operator.truediv),
+        ast.FloorDiv: _checked(operator.floordiv),
+        ast.Mod: _checked(operator.mod),
+        ast.Pow: _checked(_power),
+        ast.USub: operator.neg,
+        ast.UAdd: operator.pos,
+    }
+    functions = {name: _checked(function) for name, function in FUNCTIONS.items()}
+    evaluator = SimpleEval(operators=operators, functions=functions)
+    evaluator.nodes = {
+        kind: handler for kind, handler in evaluator.nodes.items() if kind in _EVALUATED_NODES
+    }
+    return evaluator
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Number]:
+    def call(*operands: Number) -> Number:
+        return _bounded(function(*operands))
+
+    return call
+
+
+def _power(base: Number, exponent: Number) -> Any:
+    if isinstance(base, int) and isinstance(exponent, int) and exponent > 0:
+        if base.bit_length() * exponent > MAX_BITS + 1:
+            raise ExpressionError("the result is too large")
+        return base**exponent
+    return float(base) ** exponent
+
+
+def _bounded(value: Any) -> Number:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ExpressionError("the result is not a real number")
+    if isinstance(value, int):
+        if value.bit_length() > MAX_BITS:
+            raise ExpressionError("the result is too large")
+    elif not math.isfinite(value):
+        raise ExpressionError("the result is not finite")
+    return value
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
+    hint = suggest(name, known) or f"known: {', '.join(known) or 'none'}"
+    return f"unknown {what} {name!r}; {hint}"

@@ -1,0 +1,116 @@
+"""Read a spec from a file or stdin and apply what the command line changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kinit_cli.errors import KinitError, suggest
+from kinit_cli.spec.document import MAX_BYTES, parse_document
+from kinit_cli.spec.expressions import ExpressionError, evaluate
+from kinit_cli.spec.model import ModelSpec, validate_structure
+from kinit_cli.spec.problems import ProblemList
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSpec:
+    """A spec that has been read, and what is wrong with it so far.
+
+    Attributes
+    ----------
+    model : ModelSpec
+        The sound parts of the spec.
+    document : dict
+        The spec as plain data, overrides applied: what an output file records.
+    problems : ProblemList
+        Problems found so far; planning adds its own and raises them all.
+    """
+
+    model: ModelSpec
+    document: dict[str, Any]
+    problems: ProblemList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the command line sets over the spec: its seed, its default dtype, its params."""
+
+    seed: int | None = None
+    dtype: str | None = None
+    params: Mapping[str, str] | None = None
+
+
+def load_spec(source: str | os.PathLike[str], overrides: Overrides | None = None) -> LoadedSpec:
+    """Read a spec from a file, or from stdin if `source` is ``-``.
+
+    Raises
+    ------
+    SpecError
+        The text is no spec at all; problems of single parts are in the result.
+    KinitError
+        The file cannot be read, or an override does not fit the spec.
+    """
+    name = os.fspath(source)
+    if name == STDIN:
+        return parse_spec(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", overrides)
+    return parse_spec(_read(name), name, overrides)
+
+
+def parse_spec(raw: bytes, source: str, overrides: Overrides | None = None) -> LoadedSpec:
+    """Parse a spec's bytes; `source` is its name in messages."""
+    document = parse_document(raw, source)
+    return check_spec(document.data, document.problems, overrides)
+
+
+def check_spec(data: Any, problems: ProblemList, overrides: Overrides | None = None) -> LoadedSpec:
+    """Check a spec that is plain data already (from a weights file, say)."""
+    if isinstance(data, dict):
+        data = _override(data, overrides or Overrides())
+    model = validate_structure(data, problems)
+    if model is None:
+        problems.fail()
+    return LoadedSpec(model=model, document=data, problems=problems)
+
+
+def _read(name: str) -> bytes:
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except IsADirectoryError as error:
+        raise KinitError(f"{name}: expected a spec file, got a directory") from error
+    except FileNotFoundError as error:
+        raise KinitError(f"{name}: expected a spec file, got no such file") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise KinitError(f"{name!r}: expected a readable spec file, got: {reason}") from error
+
+
+def _override(data: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    changed = dict(data)
+    if overrides.seed is not None:
+        changed["seed"] = overrides.seed
+    if overrides.dtype is not None:
+        changed["dtype"] = overrides.dtype
+    if overrides.params:
+        params = data.get("params")
+        changed["params"] = _set_params(params if isinstance(params, dict) else {}, overrides)
+    return changed
+
+
+def _set_params(params: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    params = dict(params)
+    for name, text in (overrides.params or {}).items():
+        if name not in params:
+            hint = suggest(name, params) or f"known: {', '.join(params) or 'none'}"
+            raise KinitError(f"--set {name}={text}: expected a param of the spec; {hint}")
+        try:
+            params[name] = evaluate(text, {})
+        except ExpressionError as error:
+            raise KinitError(f"--set {name}={text}: expected a number; {error}") from error
+    return params

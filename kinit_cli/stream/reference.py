@@ -1,0 +1,109 @@
+"""The value stream written as plainly as the page that defines it (docs/stream.md).
+
+Nothing here is tuned: whole arrays, one line per line of the definition. Every engine must give
+these bits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kinit_cli.stream.philox import M0, M1, N_ROUNDS, W0, W1
+from kinit_cli.stream.table import half_normal_table
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from kinit_cli.stream.identity import StreamKey
+
+#: ceil(2^33 * Q(2)), Q the upper tail of the normal: where the truncated normal begins.
+TAIL_AT_2 = 195422146
+#: Two standard deviations in units of 2^-26.
+TWO_STDDEV = 2 << 26
+
+
+def words(stream_key: StreamKey, start: int, count: int) -> NDArray[np.uint32]:
+    """Give words [start, start + count) of a stream by Philox4x32-10."""
+    first_block, lane = divmod(start, 4)
+    n_blocks = -(-(lane + count) // 4)
+    low = np.uint64(0xFFFFFFFF)
+    # Unsigned arithmetic wraps, so a first block near 2^64 is no special case.
+    block = np.uint64(first_block) + np.arange(n_blocks, dtype=np.uint64)
+    x0, x1 = block & low, block >> np.uint64(32)
+    x2 = np.full(n_blocks, stream_key.nonce & 0xFFFFFFFF, np.uint64)
+    x3 = np.full(n_blocks, stream_key.nonce >> 32, np.uint64)
+    k0, k1 = stream_key.key & 0xFFFFFFFF, stream_key.key >> 32
+    for _ in range(N_ROUNDS):
+        p0, p1 = x0 * np.uint64(M0), x2 * np.uint64(M1)
+        x0, x2 = (
+            (p1 >> np.uint64(32)) ^ x1 ^ np.uint64(k0),
+            (p0 >> np.uint64(32)) ^ x3 ^ np.uint64(k1),
+        )
+        x1, x3 = p1 & low, p0 & low
+        k0, k1 = (k0 + W0) & 0xFFFFFFFF, (k1 + W1) & 0xFFFFFFFF
+    lanes = np.stack([x0, x1, x2, x3], axis=1).astype(np.uint32)
+    return lanes.reshape(-1)[lane : lane + count]
+
+
+def half_normal(w: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the point whose upper tail is w / 2^33, in units of 2^-26; 0 < w < 2^32."""
+    bits = w.astype(np.float64).view(np.int64)
+    segment = (bits >> 46) - (1023 << 6)
+    t = (bits >> 15) & 0x7FFFFFFF
+    c0, c1, c2 = half_normal_table().astype(np.int64)[segment].T
+    z = c1 + ((c2 * t) >> 31)
+    z = c0 + ((z * t) >> 31)
+    rounded_z: NDArray[np.int64] = (z + 2) >> 2
+    return rounded_z
+
+
+def normal_units(u: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Turn words into unit normals, signed, in units of 2^-26."""
+    v = (u & np.uint32(0x7FFFFFFF)).astype(np.int64)
+    z = half_normal(2 * v + 1)
+    return np.where(u >> np.uint32(31), -z, z)
+
+
+def truncated_normal_units(u: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Turn words into unit normals truncated at +-2, signed, in units of 2^-26."""
+    v = (u & np.uint32(0x7FFFFFFF)).astype(np.int64)
+    w = TAIL_AT_2 + (((2**32 - TAIL_AT_2) * v) >> 31)
+    z = np.minimum(half_normal(w), TWO_STDDEV)
+    return np.where(u >> np.uint32(31), -z, z)
+
+
+def normal(u: NDArray[np.uint32], mean: float, stddev: float) -> NDArray[np.float64]:
+    """Turn words into normals, before rounding to the dtype."""
+    scale = float(np.float32(stddev)) * 2.0**-26
+    return normal_units(u).astype(np.float64) * scale + float(np.float32(mean))
+
+
+def truncated_normal(u: NDArray[np.uint32], mean: float, stddev: float) -> NDArray[np.float64]:
+    """Turn words into normals truncated at two `stddev`, before rounding to the dtype."""
+    scale = float(np.float32(stddev)) * 2.0**-26
+    return truncated_normal_units(u).astype(np.float64) * scale + float(np.float32(mean))
+
+
+def uniform(u: NDArray[np.uint32], minval: float, maxval: float) -> NDArray[np.float64]:
+    """Turn words into uniforms, before rounding to the dtype and before the bound."""
+    k: NDArray[np.float64] = (u >> np.uint32(3)).astype(np.float64)
+    return k * (float(np.float32(maxval - minval)) * 2.0**-29) + float(np.float32(minval))
+
+
+def rounded(x: NDArray[np.float64], dtype: DTypeLike) -> NDArray[Any]:
+    """Round to a float dtype: to float64 and float32 at once, to narrower ones by float32."""
+    if np.dtype(dtype) == np.float64:
+        return x
+    return x.astype(np.float32).astype(dtype)
+
+
+def uniform_rounded(
+    u: NDArray[np.uint32], minval: float, maxval: float, dtype: DTypeLike
+) -> NDArray[Any]:
+    """Turn words into uniforms of a float dtype, all below `maxval` as that dtype has it."""
+    values = rounded(uniform(u, minval, maxval), dtype)
+    bound = rounded(np.array([maxval]), dtype)
+    below = np.nextafter(bound, np.array([-np.inf], bound.dtype))
+    return np.where(values > below, below, values)

@@ -1,0 +1,45 @@
+"""Threads that work through a long list of tasks, a bounded number of them at a time."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+#: Tasks in flight for each thread: enough that none waits for the next.
+_TASKS_PER_THREAD = 3
+
+
+def default_jobs() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def iter_results(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, jobs: int
+) -> Iterator[tuple[Task, Result]]:
+    """Call `function` on every task from `jobs` threads; yield (task, result) in their order.
+
+    Tasks are taken from the iterable only as threads become free, so it may be endless. The first
+    exception, or leaving the loop (Ctrl-C, say), ends it after the tasks that are under way.
+    """
+    waiting: deque[tuple[Task, Future[Result]]] = deque()
+    executor = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="kinit")
+    try:
+        for task in tasks:
+            waiting.append((task, executor.submit(function, task)))
+            if len(waiting) >= _TASKS_PER_THREAD * jobs:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
