@@ -56,6 +56,8 @@ class Expectation:
 def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
     """Write the manifest of a plan as JSON: no clock, host, path or library version in it.
 
+    Keys keep the order of the spec, in which params and weights have a meaning.
+
     Parameters
     ----------
     digests : mapping of str to str
@@ -75,7 +77,7 @@ def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
             for tensor in plan.tensors
         },
     }
-    return json.dumps(manifest, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(manifest, ensure_ascii=False, separators=(",", ":"))
 
 
 def parse_manifest(text: str, source: str) -> Manifest:

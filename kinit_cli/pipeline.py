@@ -40,11 +40,20 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Where a plan's tensors go."""
+    """Where a plan's tensors go.
+
+    Attributes
+    ----------
+    force : bool
+        Replace an output that exists.
+    shown_as : str or None
+        The target's name in the summary, if not its path.
+    """
 
     target: Path
     writer: Writer
     force: bool = False
+    shown_as: str | None = None
 
 
 def generate(
@@ -85,7 +94,7 @@ def generate(
         if sidecar is not None:
             sidecar.write_text(text + "\n", encoding="utf-8")
     return FileSummary(
-        source=str(output.target),
+        source=output.shown_as or str(output.target),
         format=output.writer.name,
         layout=output.writer.layout_name,
         tensors=tuple(tensors),
@@ -110,7 +119,7 @@ def validate_output(plan: Plan, output: Output) -> None:
     faults = output.writer.validate(plan)
     if faults:
         shown = [*faults[:20], *([f"and {len(faults) - 20} more"] if faults[20:] else [])]
-        raise OutputError(f"{output.target}: " + "\n".join(shown))
+        raise OutputError(f"{output.shown_as or output.target}: " + "\n".join(shown))
     if not output.target.parent.is_dir():
         return  # staging says so
     n_needed = output.writer.estimate_bytes(plan)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from kinit_cli.draw import (
     flatten,
     value_bounds,
 )
-from kinit_cli.dtypes import DTYPES, DType
+from kinit_cli.dtypes import DTYPES, DType, numpy_dtype
 from kinit_cli.initializers.base import ArgumentError, Initializer, Target
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.initializers.registry import default_initializer
@@ -271,7 +270,6 @@ def _fitted(draw: Draw, dtype: DType) -> Draw:
     """Give the draw as the dtype takes it; raise `_FitError` if it cannot hold the values."""
     if dtype.kind != "float":
         return _whole(draw, dtype)
-    _check_float32_parameters(draw)
     lowest, highest = value_bounds(draw)
     if lowest < dtype.lowest or highest > dtype.highest:
         raise _FitError(
@@ -279,10 +277,11 @@ def _fitted(draw: Draw, dtype: DType) -> Draw:
             f"values from {lowest:.6g} to {highest:.6g}",
             "choose a wider dtype or a smaller scale",
         )
+    _check_parameters(draw, dtype)
     return draw
 
 
-def _check_float32_parameters(draw: Draw) -> None:
+def _check_parameters(draw: Draw, dtype: DType) -> None:
     """Check what the stream rounds to float32: a distribution's parameters must fit in one."""
     match draw:
         case Uniform(minval=low, maxval=high):
@@ -294,15 +293,22 @@ def _check_float32_parameters(draw: Draw) -> None:
     for name, value in parameters.items():
         if not abs(value) <= _FLOAT32_MAX:
             raise _FitError(f"{name} within float32's range", f"{value:.6g}")
-    if isinstance(draw, Uniform) and _float32(draw.minval) >= draw.maxval:
-        raise _FitError(
-            "minval and maxval that differ in float32",
-            f"{draw.minval!r} and {draw.maxval!r}",
-        )
+    if isinstance(draw, Uniform):
+        low, high = _rounded(draw.minval, dtype), _rounded(draw.maxval, dtype)
+        if low >= high:
+            raise _FitError(
+                f"minval and maxval that differ in {dtype.name}",
+                f"{draw.minval!r} and {draw.maxval!r}",
+                "choose a wider dtype",
+            )
 
 
-def _float32(value: float) -> float:
-    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+def _rounded(value: float, dtype: DType) -> float:
+    """Round as the stream does: to float32, and from there to a narrower dtype."""
+    import numpy as np
+
+    rounded = np.float32(value)
+    return float(rounded if dtype.n_bytes > 2 else rounded.astype(numpy_dtype(dtype.name)))
 
 
 def _whole(draw: Draw, dtype: DType) -> Draw:

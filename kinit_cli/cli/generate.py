@@ -130,11 +130,11 @@ def _write_to_stdout(
         raise click.UsageError("Binary data would go to the terminal; redirect stdout.")
     if format_name is None:
         raise click.UsageError("'-o -' has no name to tell the format; give '--format'.")
+    from kinit_cli.pipeline import Output
+
+    writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors))
     with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
-        target = str(Path(folder, "stdout"))
-        writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors))
-        output = _output(plan, target, format_name, force=False)
-        output = type(output)(target=output.target, writer=writer)
+        output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
         summary = _run(plan, output, engine, jobs, quiet=quiet)
         with output.target.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer, 2**20)

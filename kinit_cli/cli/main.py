@@ -84,7 +84,7 @@ def run(argv: Sequence[str], prog_name: str | None = None) -> int:
     try:
         code = _invoke(argv, prog_name)
         sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         _say("interrupted")
         return EXIT_INTERRUPTED
     except _Terminated:
@@ -103,6 +103,11 @@ def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
     try:
         code = cli.main(list(argv), prog_name=prog_name, standalone_mode=False)
         return code if isinstance(code, int) else EXIT_FINE
+    except SystemExit as error:
+        # Click's answer to a closed pipe is an exit with code 1, which here means "differs".
+        raise BrokenPipeError from error
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
     except click.ClickException as error:
         error.show(sys.stderr)
         return _failed(argv, "usage", error.format_message())

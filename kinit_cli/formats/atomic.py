@@ -37,11 +37,11 @@ def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
         It exists and `force` is off; it is of another kind; or it is a directory with files that
         kinit did not write.
     """
-    parent = target.parent
+    parent = Path(os.path.realpath(target)).parent
     if not parent.is_dir():
-        raise OutputError(f"{target}: expected a folder {parent}, got none; create it first")
+        raise OutputError(f"{target}: expected a folder {target.parent}, got none; create it first")
     try:
-        mode = target.lstat().st_mode
+        mode = target.stat().st_mode
     except FileNotFoundError:
         return
     if is_directory:
@@ -92,20 +92,20 @@ def staged(target: Path, *, is_directory: bool, force: bool) -> Iterator[Path]:
     OutputError
         The target must not be replaced, or the system refused; the target is as it was.
     """
-    target = Path(os.path.realpath(target))
     check_target(target, is_directory=is_directory, force=force)
+    shown, target = target, Path(os.path.realpath(target))
     try:
         _sweep(target)
         temporary, lock = _create(target, is_directory=is_directory)
     except OSError as error:
-        raise OutputError(f"{target}: cannot write there: {error.strerror}") from error
+        raise OutputError(f"{shown}: cannot write there: {error.strerror}") from error
     try:
         yield temporary
         _sync(temporary)
         _put_in_place(temporary, target, is_directory=is_directory, force=force)
         _sync_entry(target.parent)
     except OSError as error:
-        raise OutputError(f"{target}: {_reason(error)}; nothing was changed") from error
+        raise OutputError(f"{shown}: {_reason(error)}; nothing was changed") from error
     finally:
         _remove(temporary)
         os.close(lock)

@@ -8,7 +8,9 @@ and allocated early, so their offsets are known and tiles bypass the library.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +84,24 @@ class Hdf5Layout:
         os.close(self._descriptor)
 
 
-def _open(path: Path, mode: str) -> h5py.File:
+@contextmanager
+def _open(path: Path, mode: str) -> Iterator[h5py.File]:
+    """Open a file, and raise what the library says of the system as an `OSError` with its number.
+
+    h5py raises the library's failures as ValueError, RuntimeError or OSError, the number in the
+    text.
+    """
     import h5py
 
-    # The temporary is locked by us already, and HDF5's own lock would collide with that.
-    return h5py.File(path, mode, libver=_LIBRARY_VERSIONS, locking=False)
+    try:
+        # The temporary is locked by us already, and HDF5's own lock would collide with that.
+        with h5py.File(path, mode, libver=_LIBRARY_VERSIONS, locking=False) as file:
+            yield file
+    except (OSError, ValueError, RuntimeError) as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 class _DatasetMaker:
@@ -107,6 +122,7 @@ class _DatasetMaker:
 
     def __call__(self, tensor: TensorPlan) -> int:
         """Create one dataset and give the offset of its bytes in the file."""
+        import h5py
         from h5py import h5d, h5s
 
         name = tensor.path.encode("utf-8")
@@ -114,7 +130,7 @@ class _DatasetMaker:
         kind = self._type(tensor.dtype.name)
         dataset = h5d.create(self._file.id, name, kind, space, self._creation, self._links)
         if tensor.dtype.name == "bfloat16":
-            _Attributes(dataset)["dtype"] = "bfloat16"
+            h5py.Dataset(dataset).attrs["dtype"] = "bfloat16"
         offset = dataset.get_offset()
         # A dataset without elements has no place in the file, and no tile.
         return 0 if offset is None else int(offset)
@@ -128,12 +144,6 @@ class _DatasetMaker:
             dtype = np.dtype("V2") if name == "bfloat16" else np.dtype(name).newbyteorder("<")
             self._types[name] = h5t.py_create(dtype, logical=True)
         return self._types[name]
-
-
-def _Attributes(dataset: Any) -> Any:  # noqa: N802
-    import h5py
-
-    return h5py.AttributeManager(h5py.Dataset(dataset))
 
 
 def _write_names(file: h5py.File, tensors: Sequence[TensorPlan]) -> None:

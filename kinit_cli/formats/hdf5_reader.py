@@ -130,10 +130,10 @@ class Hdf5File(WeightsFile):
         manifest = manifest.decode("utf-8") if isinstance(manifest, bytes) else manifest
         self.manifest_text = manifest if isinstance(manifest, str) else None
         self.notes = tuple(
-            f"{len(names)} {what}: {_listed(names)}"
+            f"{what} are not followed: {_listed(names)}"
             for names, what in (
-                (skipped.soft_links, "soft links are not followed"),
-                (skipped.repeated_groups, "groups are other names of groups already listed"),
+                (skipped.soft_links, "soft links"),
+                (skipped.repeated_groups, "further names of groups"),
             )
             if names
         )
@@ -250,7 +250,7 @@ def _open_with_chunk_cache(file: h5py.h5f.FileID, name: bytes) -> h5py.h5d.Datas
 
 def _listed(names: list[bytes]) -> str:
     shown = ", ".join(text_of(name) for name in sorted(names)[:5])
-    return f"{shown}, ..." if len(names) > 5 else shown
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > 5 else shown
 
 
 def _reason(error: BaseException) -> str:

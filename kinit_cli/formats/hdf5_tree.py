@@ -90,6 +90,8 @@ def element_of(dataset: h5py.h5d.DatasetID) -> tuple[np.dtype[Any] | None, str]:
         return None, "string"
     if dtype.names is not None:
         return None, "compound"
+    if dtype.subdtype is not None:
+        return None, "array"
     names = {"c": dtype.name, "O": "object", "V": f"opaque{dtype.itemsize}"}
     return None, names.get(dtype.kind, str(dtype))
 

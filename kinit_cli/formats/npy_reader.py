@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import tokenize
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ _HEADER_ERRORS = (
     KeyError,
     IndexError,
     SyntaxError,
+    tokenize.TokenError,
     RecursionError,
     MemoryError,
     OverflowError,
@@ -201,7 +203,7 @@ def _iter_files(directory: Path, notes: list[str]) -> Iterator[Path]:
                 yield path
             n_links += stat.S_ISLNK(mode)
     if n_links:
-        notes.append(f"{n_links} symbolic links are not followed")
+        notes.append(f"symbolic links are not followed: {n_links}")
     if not n_found:
         raise file_error(
             directory,
