@@ -30,6 +30,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 _SHIFT = 19
 _SIGN_BIT = 0x80000000
+_INFINITY_BITS = 0x7F800000
 _NEGATIVE_ZERO_BUCKET = _SIGN_BIT >> _SHIFT
 _BLOCK_ELEMENTS = 2**18
 
@@ -105,7 +106,7 @@ class GridCounter:
             if counts_here[0]:
                 n_zero += block.size - int(np.count_nonzero(block))
             counts += counts_here
-        buckets = np.flatnonzero(counts)
+        buckets = np.flatnonzero(counts != 0)
         return GridCounts(buckets=buckets.astype(np.uint16), counts=counts[buckets]), n_zero
 
     def _round(self, block: NDArray[Any]) -> NDArray[np.float32]:
@@ -131,24 +132,28 @@ def reduce_grid(counts: NDArray[np.int64], lowest: float, highest: float) -> His
         (counts[: _NEGATIVE_ZERO_BUCKET - 1 : -1], counts[:_NEGATIVE_ZERO_BUCKET])
     )
     inner = _inner_buckets(low, high)
-    first = int(_bucket_of(np.array([low]))[0])
-    starts = np.concatenate((np.array([first]), inner))
+    first = np.searchsorted(_GRID_EDGES, low, side="right") - 1
+    starts = np.concatenate(([first], inner))
     return Histogram(
-        edges=array("f", [low, *_lower_edge(inner).tolist(), high]),
+        edges=array("f", [low, *_GRID_EDGES[inner].tolist(), high]),
         counts=array("q", np.add.reduceat(ordered, starts).tolist()),
     )
 
 
-def _inner_buckets(low: float, high: float) -> NDArray[np.int64]:
-    """Give the buckets whose lower edges are nearest to the edges of bins of equal width."""
-    if low == high:
-        return np.zeros(0, np.int64)
-    targets = low + (high - low) * (np.arange(1, N_BINS) / N_BINS)
-    below = _bucket_of(targets)
-    is_nearer_above = _lower_edge(below + 1) - targets < targets - _lower_edge(below)
-    buckets = np.unique(below + is_nearer_above)
-    edges = _lower_edge(buckets)
-    return buckets[(low < edges) & (edges < high)]
+def _inner_buckets(low: float, high: float) -> NDArray[np.intp]:
+    """Give the buckets, in ascending order, whose lower edges are nearest to those of equal bins.
+
+    Every edge is above `low` and below `high`.
+    """
+    targets = low + (high - low) * _FRACTIONS
+    above = np.searchsorted(_GRID_EDGES, targets, side="right")
+    is_below_nearer = targets - _GRID_EDGES[above - 1] <= _GRID_EDGES[above] - targets
+    buckets = above - is_below_nearer
+    edges = _GRID_EDGES[buckets]
+    is_inner = (low < edges) & (edges < high)
+    is_inner[1:] &= buckets[1:] != buckets[:-1]
+    inner: NDArray[np.intp] = buckets[is_inner]
+    return inner
 
 
 def _to_float32(value: float) -> float:
@@ -156,17 +161,19 @@ def _to_float32(value: float) -> float:
     return float(np.float32(min(max(value, -FLOAT32_MAX), FLOAT32_MAX))) + 0.0
 
 
-def _bucket_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Give the bucket of each value, numbered in ascending order of the values."""
-    bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.int64)
-    is_negative = bits >= _SIGN_BIT
-    key = np.where(is_negative, 2 * _SIGN_BIT - 1 - bits, bits + _SIGN_BIT)
-    buckets: NDArray[np.int64] = key >> _SHIFT
-    return buckets
+def _grid_edges() -> NDArray[np.float64]:
+    """Give the least value of each bucket, the buckets in ascending order of their values.
+
+    Buckets of infinities and NaN have an infinite edge.
+    """
+    key = np.arange(N_BUCKETS + 1) << _SHIFT
+    bits = np.where(key < _SIGN_BIT, 2 * _SIGN_BIT - 1 - key, key - _SIGN_BIT)
+    is_finite = (bits & _INFINITY_BITS) != _INFINITY_BITS
+    with np.errstate(invalid="ignore"):
+        edges = bits.astype(np.uint32).view(np.float32).astype(np.float64)
+    infinity = np.where(key < _SIGN_BIT, -np.inf, np.inf)
+    return np.where(is_finite, edges, infinity)
 
 
-def _lower_edge(buckets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give the least float32 value in each bucket, as float64; the inverse of `_bucket_of`."""
-    key = buckets << _SHIFT
-    bits = np.where(key >= _SIGN_BIT, key - _SIGN_BIT, 2 * _SIGN_BIT - 1 - key)
-    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
+_GRID_EDGES = _grid_edges()
+_FRACTIONS = np.arange(1, N_BINS) / N_BINS

@@ -6,13 +6,12 @@ measured many at a time.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.errors import KinitError, WeightsFileError, suggest
@@ -25,10 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
-    from kinit_cli.manifest import Expectation
-
-    #: From a manifest's text to what is expected of each path.
-    Expectations: TypeAlias = Callable[[str], Mapping[str, Expectation]]
+    from kinit_cli.manifest import Expectation, Manifest
 
 _MAX_BATCH = 256
 _MAX_SUGGESTIONS_FROM = 2000
@@ -62,7 +58,6 @@ def inspect_file(
     pattern: str | None = None,
     jobs: int | None = None,
     progress: Callable[[int], object] | None = None,
-    expectations: Expectations | None = None,
 ) -> FileSummary:
     """Measure the tensors of a weights file, kinit's or not.
 
@@ -76,9 +71,6 @@ def inspect_file(
         Threads; the cores that this process may use if absent.
     progress : callable, optional
         Called with the number of bytes each time some have been measured.
-    expectations : callable, optional
-        From the manifest's text to what is expected of each path. If it raises `KinitError`,
-        nothing is expected, and a note says so.
 
     Raises
     ------
@@ -87,12 +79,12 @@ def inspect_file(
     """
     started = time.perf_counter()
     with open_weights(path) as file:
-        entries = select_entries(file, pattern)
         notes = list(file.notes)
-        expected = _expected(file, expectations, notes)
+        manifest = _read_manifest(file, notes)
+        expected = _expected(file, manifest, notes)
+        entries = _in_order_of_spec(select_entries(file, pattern), expected)
         numeric = [entry for entry in entries if entry.element is not None]
         stats = _measure(file, numeric, jobs or default_jobs(), progress or _ignore)
-        manifest = _manifest_head(file, notes)
     tensors = tuple(
         _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
     )
@@ -104,9 +96,8 @@ def inspect_file(
         n_parameters=sum(entry.n_elements for entry in numeric),
         n_bytes=sum(entry.n_bytes for entry in entries),
         seconds=time.perf_counter() - started,
-        seed=_whole_number(manifest, "seed"),
-        stream=_whole_number(manifest, "stream"),
-        engine=engine if isinstance(engine := manifest.get("engine"), str) else None,
+        seed=manifest.seed if manifest else None,
+        stream=manifest.stream if manifest else None,
         notes=tuple(notes),
     )
 
@@ -182,12 +173,11 @@ def _iter_tasks(entries: Iterable[TensorEntry]) -> Iterator[_Tile | _Batch]:
     batch: list[TensorEntry] = []
     n_gathered = 0
     for entry in entries:
-        is_large = entry.n_elements > TILE_ELEMENTS
         is_full = n_gathered + entry.n_elements > TILE_ELEMENTS or len(batch) == _MAX_BATCH
-        if batch and (is_large or is_full):
+        if batch and is_full:
             yield _Batch(entries=tuple(batch))
             batch, n_gathered = [], 0
-        if is_large:
+        if entry.n_elements > TILE_ELEMENTS:
             for index in range(-(-entry.n_elements // TILE_ELEMENTS)):
                 yield _Tile(entry=entry, index=index)
         else:
@@ -214,33 +204,45 @@ def _tensor_summary(
     )
 
 
-def _expected(
-    file: WeightsFile, expectations: Expectations | None, notes: list[str]
-) -> Mapping[str, Expectation]:
-    if expectations is None or file.manifest_text is None:
-        return {}
+def _read_manifest(file: WeightsFile, notes: list[str]) -> Manifest | None:
+    """Read what the file says about itself; a note says so if that cannot be used."""
+    if file.manifest_text is None:
+        return None
+    # Reading a spec takes much importing, which other files' readers need not wait for.
+    from kinit_cli.manifest import parse_manifest
+
     try:
-        return expectations(file.manifest_text)
+        return parse_manifest(file.manifest_text, str(file.path))
     except KinitError as error:
         notes.append(f"what the file says about itself cannot be used: {error}")
-        return {}
+        return None
 
 
-def _manifest_head(file: WeightsFile, notes: list[str]) -> dict[str, object]:
-    if file.manifest_text is None:
+def _expected(
+    file: WeightsFile, manifest: Manifest | None, notes: list[str]
+) -> Mapping[str, Expectation]:
+    """Give what is expected of each path, in the order of the spec."""
+    if manifest is None:
         return {}
+    from kinit_cli.manifest import expectations
+
     try:
-        manifest = json.loads(file.manifest_text)
-    except (ValueError, RecursionError) as error:
-        notes.append(f"what the file says about itself is not JSON: {error}")
+        expected = expectations(manifest, str(file.path))
+    except KinitError as error:
+        notes.append(f"the spec that the file records cannot be used: {error}")
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    if file.format == "npy" and len(expected) == len(file.entries) == 1:
+        # One .npy file is called what the user likes; the manifest knows the tensor's path.
+        expected = {file.entries[0].path: next(iter(expected.values()))}
+    return expected
+
+
+def _in_order_of_spec(
+    entries: tuple[TensorEntry, ...], expected: Mapping[str, Expectation]
+) -> tuple[TensorEntry, ...]:
+    position = {path: index for index, path in enumerate(expected)}
+    return tuple(sorted(entries, key=lambda entry: position.get(entry.path, len(position))))
 
 
 def _ignore(n_bytes: int) -> None:
     """Take the place of a progress display."""
-
-
-def _whole_number(manifest: Mapping[str, object], key: str) -> int | None:
-    value = manifest.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -99,14 +99,23 @@ class Meter:
             return self._measure_mixed(values)
 
     def _measure_finite(self, values: NDArray[Any], lowest: float, highest: float) -> TileStats:
-        grid_counts, n_zero = self._grid.count(values)
+        # Zeros and ones are common, and need no pass: by rule 4 m2 is 0 and the mean the value.
+        is_constant = lowest == highest
+        n_repeats = values.size if is_constant else 1
+        grid_counts, n_zero = self._grid.count(values[:1] if is_constant else values)
+        if is_constant:
+            exponent = _scale_exponent(lowest, highest)
+            mean = math.ldexp(lowest, -exponent)
+            moments = Moments(count=values.size, mean=mean, exponent=exponent)
+        else:
+            moments = self._moments(values, None, lowest, highest)
         return TileStats(
             n_elements=values.size,
-            n_zero=n_zero,
+            n_zero=n_zero * n_repeats,
             lowest=lowest,
             highest=highest,
-            moments=self._moments(values, None, lowest, highest),
-            grid_counts=grid_counts,
+            moments=moments,
+            grid_counts=replace(grid_counts, counts=grid_counts.counts * n_repeats),
         )
 
     def _measure_mixed(self, values: NDArray[Any]) -> TileStats:

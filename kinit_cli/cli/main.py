@@ -7,6 +7,7 @@ Exit codes: 0 fine; 1 something differs; 2 usage, a bad spec, I/O or an internal
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import signal
@@ -81,6 +82,10 @@ def main() -> NoReturn:
 def run(argv: Sequence[str], prog_name: str | None = None) -> int:
     """Run the command line and give its exit code; nothing but `SystemExit` gets out of `main`."""
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows only ASCII shows other names escaped.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _invoke(argv, prog_name)
         sys.stdout.flush()

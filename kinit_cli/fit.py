@@ -1,0 +1,107 @@
+"""Whether a dtype can hold what an initializer draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from kinit_cli.draw import (
+    Constant,
+    ConstantArray,
+    Draw,
+    Eye,
+    Normal,
+    TruncatedNormal,
+    Uniform,
+    flatten,
+    value_bounds,
+)
+from kinit_cli.dtypes import DTYPES, DType, numpy_dtype
+
+_FLOAT32_MAX = DTYPES["float32"].highest
+
+
+class FitError(ValueError):
+    """The dtype cannot hold what the initializer draws."""
+
+    def __init__(self, expected: str, got: str, hint: str = "") -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+
+
+def fitted(draw: Draw, dtype: DType) -> Draw:
+    """Give the draw as the dtype takes it; raise `FitError` if it cannot hold the values."""
+    if dtype.kind != "float":
+        return _whole(draw, dtype)
+    lowest, highest = value_bounds(draw)
+    if lowest < dtype.lowest or highest > dtype.highest:
+        raise FitError(
+            f"values that {dtype.name} can hold (up to {float(dtype.highest):.6g})",
+            f"values from {lowest:.6g} to {highest:.6g}",
+            "choose a wider dtype or a smaller scale",
+        )
+    _check_parameters(draw, dtype)
+    return draw
+
+
+def _check_parameters(draw: Draw, dtype: DType) -> None:
+    """Check what the stream rounds to float32: a distribution's parameters must fit in one."""
+    match draw:
+        case Uniform(minval=low, maxval=high):
+            parameters = {"minval": low, "maxval": high, "maxval - minval": high - low}
+        case Normal(mean=mean, stddev=stddev) | TruncatedNormal(mean=mean, stddev=stddev):
+            parameters = {"mean": mean, "stddev": stddev}
+        case _:
+            return
+    for name, value in parameters.items():
+        if not abs(value) <= _FLOAT32_MAX:
+            raise FitError(f"{name} within float32's range", f"{value:.6g}")
+    if isinstance(draw, Uniform):
+        low, high = _rounded(draw.minval, dtype), _rounded(draw.maxval, dtype)
+        name = dtype.name if dtype.n_bytes < 4 else "float32"
+        if low >= high:
+            raise FitError(
+                f"minval and maxval that differ in {name}",
+                f"{draw.minval!r} and {draw.maxval!r}",
+                "choose a wider dtype",
+            )
+
+
+def _rounded(value: float, dtype: DType) -> float:
+    """Round as the stream does: to float32, and from there to a narrower dtype."""
+    import numpy as np
+
+    rounded = np.float32(value)
+    return float(rounded if dtype.n_bytes > 2 else rounded.astype(numpy_dtype(dtype.name)))
+
+
+def _whole(draw: Draw, dtype: DType) -> Draw:
+    match draw:
+        case Constant(value=value):
+            return Constant(value=_whole_value(value, dtype))
+        case Eye(gain=gain):
+            return Eye(gain=_whole_value(gain, dtype))
+        case ConstantArray(values=values):
+            for value in flatten(values):
+                _whole_value(value, dtype)
+            return replace(draw, values=_whole_nested(values))
+    raise FitError(
+        f"zeros, ones, constant or identity for the dtype {dtype.name}",
+        "random real numbers",
+        "choose a float dtype",
+    )
+
+
+def _whole_value(value: float, dtype: DType) -> int:
+    if value != value // 1 or not dtype.lowest <= value <= dtype.highest:
+        raise FitError(
+            f"values that {dtype.name} can hold: whole, {dtype.lowest} to {dtype.highest}",
+            str(value),
+        )
+    return int(value)
+
+
+def _whole_nested(values: Any) -> Any:
+    return tuple(map(_whole_nested, values)) if isinstance(values, tuple) else int(values)
