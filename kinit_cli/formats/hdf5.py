@@ -56,6 +56,8 @@ class Hdf5Writer:
 
     def lay_out(self, plan: Plan, path: Path) -> Hdf5Layout:
         """Write groups, datasets and attributes; note each dataset's offset."""
+        # Older versions of the library crash when they may not extend a file: ask the system first.
+        os.truncate(path, self.estimate_bytes(plan))
         with _open(path, "w") as file:
             create = _DatasetMaker(file)
             offsets = [create(tensor) for tensor in plan.tensors]
