@@ -26,6 +26,8 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = ".:-=+*#@"
 _WIDE_CELLS, _NARROW_CELLS = 16, 10
 _MIN_PATH_WIDTH = 16
+#: Characters between two columns.
+_GAP = 2
 _MAX_NAME_LENGTH = 240
 
 
@@ -152,6 +154,7 @@ def _split_rows(
 
 def _table(tensors: Sequence[TensorSummary], gap_after: int | None, console: Console) -> Table:
     columns = _columns(tensors, console)
+    room = console.width - sum(column.width() + _GAP for column in columns[1:])
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         is_path = column is columns[0]
@@ -160,7 +163,7 @@ def _table(tensors: Sequence[TensorSummary], gap_after: int | None, console: Con
             justify="right" if column.is_number else "left",
             overflow="fold",
             no_wrap=not is_path,
-            min_width=None if is_path else column.width(),
+            width=min(column.width(), max(room, 8)) if is_path else column.width(),
         )
     for index, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
         table.add_row(*row, end_section=index + 1 == gap_after)
@@ -175,7 +178,7 @@ def _columns(tensors: Sequence[TensorSummary], console: Console) -> list[_Column
     room = console.width - min(path.width(), _MIN_PATH_WIDTH) - 1
 
     def is_too_wide() -> bool:
-        return sum(column.width() + 2 for column in columns.values()) > room
+        return sum(column.width() + _GAP for column in columns.values()) > room
 
     if is_too_wide() and _common_dtype(tensors):
         columns.pop("dtype")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import re
 import sys
 from array import array
 from typing import Any
@@ -70,7 +69,7 @@ def render(shown: FileSummary, width: int = 80, encoding: str = "utf-8", **optio
     render_summary(shown, console=console, **options)
     stream.flush()
     lines = [line.rstrip() for line in raw.getvalue().decode(encoding).splitlines()]
-    return "\n".join(re.sub("─{4,}", "───", line) for line in lines)
+    return "\n".join(re.sub("─{2,}", "───", line) for line in lines)
 
 
 CONSTANT = stats(
