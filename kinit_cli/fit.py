@@ -39,7 +39,7 @@ def fitted(draw: Draw, dtype: DType) -> Draw:
     if lowest < dtype.lowest or highest > dtype.highest:
         raise FitError(
             f"values that {dtype.name} can hold (up to {float(dtype.highest):.6g})",
-            f"values from {lowest:.6g} to {highest:.6g}",
+            f"{lowest:.6g}" if lowest == highest else f"values from {lowest:.6g} to {highest:.6g}",
             "choose a wider dtype or a smaller scale",
         )
     _check_parameters(draw, dtype)

@@ -136,7 +136,7 @@ def _stage_sidecar(stack: ExitStack, output: Output) -> Path | None:
     if not output.writer.has_sidecar:
         return None
     sidecar = output.target.with_name(output.target.name + SIDECAR_SUFFIX)
-    return stack.enter_context(staged(sidecar, is_directory=False, force=True))
+    return stack.enter_context(staged(sidecar, is_directory=False, force=output.force))
 
 
 # --- tiles ----------------------------------------------------------------------------------

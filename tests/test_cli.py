@@ -275,7 +275,8 @@ def test_dry_run_plans_and_writes_nothing(kinit: Kinit, small_spec: Path) -> Non
         "dtype": "int64",
         "n_elements": 1,
         "n_bytes": 8,
-        "initializer": {"class_name": "Zeros", "config": {}},
+        "initializer": "zeros",
+        "initializer_config": {"class_name": "Zeros", "config": {}},
         "expected_mean": 0.0,
         "expected_std": 0.0,
     }

@@ -130,6 +130,16 @@ def test_one_npy_file_has_its_manifest_beside_it(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["w.npy", "w.npy.kinit.json"]
 
 
+def test_a_manifest_that_stands_beside_is_not_overwritten_without_force(tmp_path: Path) -> None:
+    plan = plan_text("seed: 3\nlayers: [{name: a, weights: {kernel: {shape: [7, 3]}}}]")
+    sidecar = tmp_path / "w.npy.kinit.json"
+    sidecar.write_text("precious")
+    with pytest.raises(OutputError, match=r"w\.npy\.kinit\.json exists; use --force"):
+        write(plan, tmp_path / "w.npy", NpyFileWriter())
+    assert [path.name for path in tmp_path.iterdir()] == [sidecar.name]
+    assert sidecar.read_text() == "precious"
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3, 4), (10**12, 3)])
 @pytest.mark.parametrize("dtype", ["float32", "bool", "int8", "uint64"])
 def test_npy_header_reads_back(dtype: str, shape: tuple[int, ...]) -> None:

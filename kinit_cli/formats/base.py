@@ -33,7 +33,7 @@ class OpenLayout(Protocol):
 class Writer(Protocol):
     """Writes one file format."""
 
-    #: As `--format` names it.
+    #: What `inspect` calls a file of this format.
     name: str
     #: The output is a directory of files.
     is_directory: bool

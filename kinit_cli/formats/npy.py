@@ -20,7 +20,7 @@ _HEADER_BYTES = 4096
 class NpyDirectoryWriter:
     """Writes a directory with one file a tensor, at layer/weight.npy, and `kinit.json`."""
 
-    name = "npy"
+    name = "npy-directory"
     is_directory = True
     has_sidecar = False
     layout_name = "flat"

@@ -1,0 +1,1 @@
+"""Measures kinit against what it promises: `make bench`, or `python -m benchmarks`."""
