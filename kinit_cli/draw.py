@@ -149,7 +149,11 @@ def _moments_of(values: tuple[Nested, ...]) -> Moments:
     flat = flatten(values)
     if not flat:
         return Moments(mean=0.0, stddev=0.0)
-    mean = math.fsum(flat) / len(flat)
+    # Scaled by a power of two, which is exact, so that no square or sum overflows.
+    exponent = max(math.frexp(x)[1] for x in flat)
+    scaled = [math.ldexp(x, -exponent) for x in flat]
+    mean = math.fsum(scaled) / len(flat)
+    variance = math.fsum((x - mean) ** 2 for x in scaled) / len(flat)
     return Moments(
-        mean=mean, stddev=math.sqrt(math.fsum((x - mean) ** 2 for x in flat) / len(flat))
+        mean=math.ldexp(mean, exponent), stddev=math.ldexp(math.sqrt(variance), exponent)
     )

@@ -18,7 +18,8 @@ from kinit_cli.fit import FitError, fitted
 from kinit_cli.initializers.base import ArgumentError, Initializer, Target
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.initializers.registry import default_initializer
-from kinit_cli.spec.expand import WeightDecl, expand
+from kinit_cli.spec.expand import WeightDecl, evaluate_params, expand
+from kinit_cli.spec.expressions import Number
 from kinit_cli.spec.load import LoadedSpec
 from kinit_cli.spec.model import ModelSpec
 from kinit_cli.spec.problems import ProblemList, TreePath
@@ -70,7 +71,8 @@ class TensorPlan:
             "dtype": self.dtype.name,
             "n_elements": self.n_elements,
             "n_bytes": self.n_bytes,
-            "initializer": self.initializer.config(),
+            "initializer": str(self.initializer),
+            "initializer_config": self.initializer.config(),
             "expected_mean": expected.mean,
             "expected_std": expected.stddev,
         }
@@ -134,9 +136,10 @@ def make_plan(spec: LoadedSpec) -> Plan:
         With every problem of the spec, those found while reading it included.
     """
     problems = spec.problems
-    decls = expand(spec.model, problems)
+    params = evaluate_params(spec.model.params, problems)
+    decls = expand(spec.model, params, problems)
     _check_paths(decls, problems)
-    _check_defaults(spec.model, decls, problems)
+    _check_defaults(spec.model, params, decls, problems)
     seed = secrets.randbelow(DRAWN_SEED_STOP) if spec.model.seed is None else spec.model.seed
     planner = _Planner(spec.model, seed, problems)
     tensors = [tensor for decl in decls if (tensor := planner.plan(decl)) is not None]
@@ -174,13 +177,17 @@ def _check_paths(decls: list[WeightDecl], problems: ProblemList) -> None:
             )
 
 
-def _check_defaults(model: ModelSpec, decls: list[WeightDecl], problems: ProblemList) -> None:
+def _check_defaults(
+    model: ModelSpec,
+    params: Mapping[str, Number],
+    decls: list[WeightDecl],
+    problems: ProblemList,
+) -> None:
     """Check defaults that no weight uses too: the mistake would show only later."""
     weights = {decl.weight for decl in decls} | {_last_part(decl.weight) for decl in decls}
-    names = decls[0].names if decls else {}
     for weight, raw in model.defaults.items():
-        if weight not in weights:
-            parse_initializer(raw, names, ("defaults", weight), problems)
+        if weight not in weights and raw is not None:
+            parse_initializer(raw, params, ("defaults", weight), problems)
 
 
 class _Planner:
@@ -206,9 +213,10 @@ class _Planner:
             self._problems.add(path, error.expected, error.got, error.hint)
             return None
         except ArgumentError as error:
-            is_shape = error.argument is None
-            at = (*decl.tree_path, "shape") if is_shape else (*config_path, error.argument or "")
-            self._problems.add(at, error.expected, error.got, error.hint)
+            if decl.is_shape_sound or not error.is_of_shape:
+                name = error.argument
+                at = (*decl.tree_path, "shape") if name is None else (*config_path, name)
+                self._problems.add(at, error.expected, error.got, error.hint)
             return None
         return TensorPlan(
             path=decl.path,

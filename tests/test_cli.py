@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import SMALL_SPEC, Kinit, kinit_environment
 
-BAD_SPEC = "layers: [{name: a, weights: {kernel: {shape: [-1], initializer: he_norml}}}]\n"
+BAD_SPEC = "layers: [{name: a, weights: {kernel: {shape: [-1], initializer: he_normal}}}]\n"
 
 
 @pytest.mark.parametrize("command", [["kinit"], ["kinit-cli"], [sys.executable, "-m", "kinit_cli"]])

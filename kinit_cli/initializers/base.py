@@ -19,14 +19,25 @@ class ArgumentError(ValueError):
     ----------
     argument : str or None
         The argument at fault; None if it is the tensor's shape.
+    is_of_shape : bool
+        The fault would not be one with another shape.
     """
 
-    def __init__(self, argument: str | None, expected: str, got: str, hint: str = "") -> None:
+    def __init__(
+        self,
+        argument: str | None,
+        expected: str,
+        got: str,
+        hint: str = "",
+        *,
+        is_of_shape: bool = False,
+    ) -> None:
         super().__init__(f"expected {expected}, got {got}")
         self.argument = argument
         self.expected = expected
         self.got = got
         self.hint = hint
+        self.is_of_shape = is_of_shape or argument is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ def _constant(args: Args, target: Target) -> Draw:
             "value",
             f"values that broadcast to the shape {list(target.shape)}",
             f"values of shape {list(value_shape)}",
+            is_of_shape=True,
         )
     return ConstantArray(values=values)
 

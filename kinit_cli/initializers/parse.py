@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -95,7 +94,9 @@ def _shown_names() -> set[str]:
 def _form_hint(kind: InitializerType, config: Any) -> str:
     if not kind.arguments:
         return f"write just {kind.names[0]}"
-    return f"write {{{kind.names[0]}: {{{kind.arguments[0].name}: {config}}}}}"
+    if isinstance(config, dict | list):
+        return ""
+    return f"write {{{kind.names[0]}: {{{kind.arguments[0].name}: {fmt_value(config)}}}}}"
 
 
 class _ArgumentReader:
@@ -150,11 +151,7 @@ class _ArgumentReader:
             bound = "more than" if argument.is_lowest_excluded else "at least"
             self._fail(path, f"{argument.name} {bound} {lowest:g}", str(value))
             return None
-        try:
-            return float(value)
-        except OverflowError:
-            self._fail(path, "a number that float64 can hold", fmt_value(value))
-            return None
+        return float(value)
 
     def _evaluated(self, raw: Any, path: TreePath) -> Number | None:
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
@@ -206,27 +203,19 @@ class _ArgumentReader:
         if isinstance(raw, dict) and raw.get("class_name") == "__numpy__":
             config = raw.get("config")
             raw = config.get("value") if isinstance(config, dict) else raw
-        if isinstance(raw, list):
-            return self._nested(raw, path)
+        return self._nested(raw, path)
+
+    def _nested(self, raw: Any, path: TreePath) -> Any:
         if isinstance(raw, bool):
             return int(raw)
-        value = self._evaluated(raw, path)
-        if isinstance(value, float) and not math.isfinite(value):
-            self._fail(path, "a finite number", fmt_value(value))
-        return value
-
-    def _nested(self, raw: list[Any], path: TreePath) -> tuple[Any, ...] | None:
-        items = [self._values_item(item, (*path, i)) for i, item in enumerate(raw)]
+        if not isinstance(raw, list):
+            return self._evaluated(raw, path)
+        items = [self._nested(item, (*path, i)) for i, item in enumerate(raw)]
         shapes = {_nested_shape(item) for item in items}
         if len(shapes) > 1:
             self._fail(path, "nested lists of equal lengths", "lists of different lengths")
             return None
         return tuple(items)
-
-    def _values_item(self, raw: Any, path: TreePath) -> Any:
-        if isinstance(raw, list):
-            return self._nested(raw, path)
-        return int(raw) if isinstance(raw, bool) else self._evaluated(raw, path)
 
 
 def _nested_shape(value: Any) -> tuple[int, ...]:

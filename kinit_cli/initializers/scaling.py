@@ -42,7 +42,7 @@ def _fan(mode: str, args: Args, target: Target) -> float:
         for axis in args[name] or ():
             if not -len(target.shape) <= axis < len(target.shape):
                 expected = f"axes of a tensor of {len(target.shape)} dimensions"
-                raise ArgumentError(name, expected, str(axis))
+                raise ArgumentError(name, expected, str(axis), is_of_shape=True)
     fan_in, fan_out = compute_fans(
         target.shape,
         layout=target.fans_layout,

@@ -6,8 +6,9 @@ aliases is refused, and what aliases repeat is counted against `MAX_ALIASED_NODE
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ MAX_BYTES = 64 * 2**20
 MAX_ALIASED_NODES = 100_000
 MAX_DEPTH = 64
 
-#: What the YAML reader lets out on malformed directives and escapes, besides its own errors.
+#: What the YAML reader lets out on malformed directives, escapes and tagged scalars.
 _READER_FAULTS = (ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError)
 
 
@@ -30,8 +31,8 @@ class Document:
     Attributes
     ----------
     problems : ProblemList
-        What is wrong with single nodes (a repeated key, an infinite number); each such node has
-        been given a harmless value, so that the rest can be checked too. Knows all places.
+        What is wrong with single nodes (a repeated key, a foreign tag); each such node has been
+        given a harmless value, so that the rest can be checked too. Knows all places.
     """
 
     data: Any
@@ -50,15 +51,25 @@ def parse_document(raw: bytes, source: str) -> Document:
     """
     text = _decode(raw, source)
     if not text.strip():
-        _refuse(source, "a model spec", "an empty file", "see docs/spec.md for a first spec")
+        _refuse_empty(source)
     is_json_file = source.lower().endswith(".json")
     if is_json_file or text.lstrip()[:1] in "{[":
         try:
             return _parse_json(text, source)
-        except _NotJsonError as error:
+        except json.JSONDecodeError as error:
             if is_json_file:
-                _refuse_at(error.place, "JSON", str(error))
+                place = Place(source=source, line=error.lineno, column=error.colno)
+                _refuse_at(place, "JSON", error.msg)
     return _parse_yaml(text, source)
+
+
+def clean_data(data: Any, problems: ProblemList) -> Any:
+    """Note what no spec can hold, and copy the data with harmless values in its place.
+
+    That is NaN, infinities and whole numbers beyond float64, texts that UTF-8 cannot write, and
+    nesting deeper than `MAX_DEPTH`.
+    """
+    return _cleaned(data, (), problems)
 
 
 def _decode(raw: bytes, source: str) -> str:
@@ -67,17 +78,13 @@ def _decode(raw: bytes, source: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        got = f"byte 0x{raw[error.start]:02x} at offset {error.start}"
+        # `error.object` is `raw` without its byte order mark.
+        offset = len(raw) - len(error.object) + error.start
+        got = f"byte 0x{raw[offset]:02x} at offset {offset}"
         _refuse(source, "UTF-8 text", got, "save the file as UTF-8")
 
 
 # --- JSON ---------------------------------------------------------------------------------
-
-
-class _NotJsonError(Exception):
-    def __init__(self, message: str, place: Place) -> None:
-        super().__init__(message)
-        self.place = place
 
 
 class _DuplicateKeyError(Exception):
@@ -87,16 +94,12 @@ class _DuplicateKeyError(Exception):
 def _parse_json(text: str, source: str) -> Document:
     try:
         data = json.loads(text, object_pairs_hook=_unique_pairs)
-    except json.JSONDecodeError as error:
-        place = Place(source=source, line=error.lineno, column=error.colno)
-        raise _NotJsonError(error.msg, place) from error
-    except (ValueError, RecursionError) as error:
-        raise _NotJsonError(_first_line(error), Place(source=source)) from error
-    except _DuplicateKeyError:
-        # Valid JSON but for a repeated key: the other reader finds all of them, with places.
+    except json.JSONDecodeError:
+        raise
+    except (_DuplicateKeyError, ValueError, RecursionError):
+        # JSON but for repeated keys, endless digits or nesting: the other reader gives the places.
         return _parse_yaml(text.replace("\t", " "), source)
-    problems = ProblemList(_JsonSourceMap(text, source))
-    return Document(data=_finite(data, (), problems), problems=problems)
+    return Document(data=data, problems=ProblemList(_JsonSourceMap(text, source)))
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,12 +124,11 @@ class _JsonSourceMap(SourceMap):
         text: str | None = self._text  # type: ignore[attr-defined]
         if text is not None:
             object.__setattr__(self, "_text", None)
-            try:
-                found = _parse_yaml(text.replace("\t", " "), self.source).problems.source_map
-            except SpecError:
-                found = SourceMap(source=self.source)
-            object.__setattr__(self, "nodes", found.nodes)
-            object.__setattr__(self, "keys", found.keys)
+            builder = _Builder(self.source)
+            with contextlib.suppress(SpecError):
+                builder.build(_compose(text.replace("\t", " "), self.source), ())
+            object.__setattr__(self, "nodes", builder.source_map.nodes)
+            object.__setattr__(self, "keys", builder.source_map.keys)
         return SourceMap.find(self, path, is_key=is_key)
 
 
@@ -134,6 +136,13 @@ class _JsonSourceMap(SourceMap):
 
 
 def _parse_yaml(text: str, source: str) -> Document:
+    builder = _Builder(source)
+    data = builder.build(_compose(text, source), ())
+    return Document(data=data, problems=builder.problems)
+
+
+def _compose(text: str, source: str) -> Any:
+    """Give the root node of a text that is one YAML 1.2 document."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -145,21 +154,29 @@ def _parse_yaml(text: str, source: str) -> Document:
         place = Place(source=source) if mark is None else _place(mark, source)
         _refuse_at(place, "YAML 1.2 or JSON", error.problem or "bad syntax")
     except (YAMLError, *_READER_FAULTS) as error:
-        _refuse(source, "YAML 1.2 or JSON", _first_line(error))
+        place = _place(yaml.reader, source)
+        if hasattr(error, "position"):  # of a character that the reader refused to begin with
+            place = _place_of(text, error.position, source)
+        _refuse_at(place, "YAML 1.2 or JSON", _first_line(error))
     except RecursionError:
         _refuse(source, f"at most {MAX_DEPTH} levels", "deeper nesting")
-    if len(nodes) != 1:
-        got = "no document" if not nodes else f"{len(nodes)} documents"
-        _refuse(source, "one document", got, "split the file at '---'")
-    builder = _Builder(yaml, source)
-    data = builder.build(nodes[0], ())
-    return Document(data=_finite(data, (), builder.problems), problems=builder.problems)
+    version = yaml.doc_infos[-1].doc_version
+    if version is not None and (version.major, version.minor) != (1, 2):
+        place = _place_of(text, text.index("%YAML"), source)
+        got = f"YAML {version.major}.{version.minor}"
+        _refuse_at(place, "YAML 1.2", got, "remove the %YAML directive")
+    if not nodes:
+        _refuse_empty(source)
+    if len(nodes) > 1:
+        _refuse(source, "one document", f"{len(nodes)} documents", "split the file at '---'")
+    return nodes[0]
 
 
 def _compose_all(yaml: Any, text: str) -> Iterator[Any]:
     from ruamel.yaml.docinfo import DocInfo
 
     yaml.doc_infos.append(DocInfo())  # what a %YAML directive is written to
+    yaml.composer.warn_double_anchors = False  # YAML 1.2 lets an anchor be set again
     _, parser = yaml.get_constructor_parser(text)
     try:
         while yaml.composer.check_node():
@@ -171,8 +188,10 @@ def _compose_all(yaml: Any, text: str) -> Iterator[Any]:
 class _Builder:
     """Turns YAML nodes into plain data, noting places and collecting problems."""
 
-    def __init__(self, yaml: Any, source: str) -> None:
-        self._constructor = yaml.constructor
+    def __init__(self, source: str) -> None:
+        from ruamel.yaml import YAML
+
+        self._constructor = YAML(typ="safe", pure=True).constructor
         self._nodes: dict[TreePath, Place] = {}
         self._keys: dict[TreePath, Place] = {}
         self.source_map = SourceMap(source=source, nodes=self._nodes, keys=self._keys)
@@ -223,6 +242,7 @@ class _Builder:
 
     def _refuse_tag(self, node: Any, path: TreePath) -> None:
         self.problems.add(path, "plain YAML", f"the tag {fmt_value(str(node.tag))}", "remove it")
+        self.problems.silence(path)
 
     def _mapping(self, node: Any, path: TreePath) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -250,7 +270,7 @@ class _Builder:
     def _key(self, node: Any, path: TreePath) -> str | None:
         if type(node).__name__ == "ScalarNode":
             # A key is its text: layers may well be named 1, yes or null.
-            return str(node.value)
+            return _text(node)
         key_path = (*path, "?")
         self._nodes[key_path] = _place(node.start_mark, self.source_map.source)
         self.problems.add(key_path, "a text as key", "a list or mapping as key")
@@ -258,42 +278,77 @@ class _Builder:
 
     def _scalar(self, node: Any, tag: str, path: TreePath) -> Any:
         if tag in ("str", "timestamp", "merge", "value"):
-            return str(node.value)
+            return _text(node)
         if tag not in ("int", "float", "bool", "null"):
-            self.problems.add(
-                path, "plain YAML", f"the tag {fmt_value(str(node.tag))}", "remove it"
-            )
-            return None
+            return self._refuse_tag(node, path)
         try:
             value = getattr(self._constructor, f"construct_yaml_{tag}")(node)
-        except ValueError as error:
-            self.problems.add(path, f"a valid {tag}", fmt_value(node.value), _first_line(error))
+        except _READER_FAULTS:
+            self.problems.add(path, f"a valid {tag}", fmt_value(node.value))
+            self.problems.silence(path)
             return None
         return float(value) if isinstance(value, float) else value
 
 
-def _finite(data: Any, path: TreePath, problems: ProblemList) -> Any:
-    """Note NaN and infinities, which mean nothing in a spec, and put 1 in their place."""
+def _text(node: Any) -> str:
+    """Give a scalar's text, joining the pairs by which JSON escapes characters above U+FFFF."""
+    text = str(node.value)
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+# --- shared -------------------------------------------------------------------------------
+
+
+def _cleaned(data: Any, path: TreePath, problems: ProblemList) -> Any:
+    if len(path) > MAX_DEPTH:
+        problems.add(path[:8], f"at most {MAX_DEPTH} levels", "deeper nesting")
+        problems.silence(path)
+        return None
     if isinstance(data, dict):
-        return {key: _finite(value, (*path, key), problems) for key, value in data.items()}
+        return {
+            key: _cleaned(value, (*path, key), problems)
+            for key, value in data.items()
+            if _is_utf8(key, (*path, key), problems, is_key=True)
+        }
     if isinstance(data, list):
-        return [_finite(value, (*path, i), problems) for i, value in enumerate(data)]
-    if isinstance(data, float) and not math.isfinite(data):
-        problems.add(path, "a finite number", fmt_value(data))
+        return [_cleaned(value, (*path, i), problems) for i, value in enumerate(data)]
+    if isinstance(data, str):
+        return data if _is_utf8(data, path, problems) else ""
+    if isinstance(data, int | float) and not abs(data) <= sys.float_info.max:
+        got = fmt_value(data) if isinstance(data, float) else f"one of {data.bit_length()} bits"
+        problems.add(path, "a finite number that float64 can hold", got)
+        problems.silence(path)
         return 1
     return data
 
 
-# --- shared -------------------------------------------------------------------------------
+def _is_utf8(text: str, path: TreePath, problems: ProblemList, *, is_key: bool = False) -> bool:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        problems.add(path, "Unicode text", fmt_value(text), "half a surrogate pair", is_key=is_key)
+        problems.silence(path)
+        return False
+    return True
 
 
 def _place(mark: Any, source: str) -> Place:
     return Place(source=source, line=mark.line + 1, column=mark.column + 1)
 
 
+def _place_of(text: str, offset: int, source: str) -> Place:
+    line_start = text.rfind("\n", 0, offset) + 1
+    line = text.count("\n", 0, offset) + 1
+    return Place(source=source, line=line, column=offset - line_start + 1)
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].split("; use sys.")[0][:200]
+    return text.splitlines()[0][:200]
+
+
+def _refuse_empty(source: str) -> NoReturn:
+    _refuse(source, "a model spec", "an empty file", "see docs/spec.md for a first spec")
 
 
 def _refuse(source: str, expected: str, got: str, hint: str = "") -> NoReturn:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from kinit_cli.spec.expressions import ExpressionError, Number, evaluate, is_param_name
 from kinit_cli.spec.model import Layer, ModelSpec, Repeat, Weight
@@ -12,6 +13,8 @@ from kinit_cli.spec.names import MAX_PATH_LENGTH, fill_name, name_fault
 from kinit_cli.spec.problems import ProblemList, TreePath, fmt_value
 
 MAX_TENSORS = 1_000_000
+#: Layers and rounds of repeats: each takes time, with a weight or without.
+MAX_STEPS = 4 * MAX_TENSORS
 MAX_RANK = 32
 MAX_DIMENSION = 2**40
 MAX_ELEMENTS = 2**48
@@ -27,6 +30,9 @@ class WeightDecl:
         ``layer/weight``, the tensor's canonical name.
     initializer : object
         The initializer as written, or None for the default.
+    is_shape_sound : bool
+        Whether the shape is as the spec says. A part of the spec that is at fault is noted as a
+        problem and something harmless put in its place, so that the rest can be checked.
     names : mapping of str to number
         Params and repeat indices that the initializer's expressions may use.
     tree_path : tuple
@@ -37,20 +43,29 @@ class WeightDecl:
     weight: str
     path: str
     shape: tuple[int, ...]
+    is_shape_sound: bool
     dtype: str
     initializer: Any
     names: Mapping[str, Number]
     tree_path: TreePath
 
 
-def expand(spec: ModelSpec, problems: ProblemList) -> list[WeightDecl]:
-    """List every weight of a spec in order, noting problems on the way."""
-    names = _evaluate_params(spec.params, problems)
+def expand(
+    spec: ModelSpec, params: Mapping[str, Number], problems: ProblemList
+) -> list[WeightDecl]:
+    """List every weight of a spec in order, noting problems on the way.
+
+    Raises
+    ------
+    SpecError
+        At once, when the weights or the repeats are too many to go on.
+    """
     expander = _Expander(spec.dtype, problems)
-    return list(expander.iter_weights(spec.layers, names, ("layers",)))
+    return list(expander.iter_weights(spec.layers, params, ("layers",)))
 
 
-def _evaluate_params(params: Mapping[str, Any], problems: ProblemList) -> dict[str, Number]:
+def evaluate_params(params: Mapping[str, Any], problems: ProblemList) -> dict[str, Number]:
+    """Evaluate the params of a spec in order, each with those before it."""
     names: dict[str, Number] = {}
     for name, value in params.items():
         path = ("params", name)
@@ -79,11 +94,13 @@ class _Expander:
         self._dtype = dtype
         self._problems = problems
         self._n_tensors = 0
+        self._n_steps = 0
 
     def iter_weights(
         self, layers: list[Layer | Repeat], names: Mapping[str, Number], path: TreePath
     ) -> Iterator[WeightDecl]:
         for position, layer in enumerate(layers):
+            self._count_step()
             layer_path = (*path, position)
             if isinstance(layer, Repeat):
                 yield from self._iter_repeat(layer, names, layer_path)
@@ -98,11 +115,21 @@ class _Expander:
         if not is_param_name(index) or index in names:
             expected = "an index name of letters, digits and _ that is not in use yet"
             self._problems.add((*path, "index"), expected, fmt_value(index), "choose another")
-            return
-        for i in range(count or 0):
-            yield from self.iter_weights(repeat.layers, {**names, index: i}, (*path, "layers"))
-            if self._n_tensors > MAX_TENSORS:
-                return
+            count = None
+        # One round where the repeat is at fault, so that its layers are checked as well.
+        for i in range(1 if count is None else count):
+            self._count_step()
+            inner = names if index in names else {**names, index: i}
+            yield from self.iter_weights(repeat.layers, inner, (*path, "layers"))
+
+    def _count_step(self) -> None:
+        self._n_steps += 1
+        if self._n_steps > MAX_STEPS:
+            self._stop(f"at most {MAX_STEPS:,} layers and rounds of repeats")
+
+    def _stop(self, expected: str) -> NoReturn:
+        self._problems.add(("layers",), expected, "more")
+        self._problems.fail()
 
     def _iter_layer(
         self, layer: Layer, names: Mapping[str, Number], path: TreePath
@@ -111,25 +138,21 @@ class _Expander:
         for template, weight in layer.weights.items():
             weight_path = (*path, "weights", template)
             weight_name = self._name(template, names, weight_path, is_key=True)
-            shape = self._shape(weight, names, (*weight_path, "shape"))
+            shape, is_shape_sound = self._shape(weight, names, (*weight_path, "shape"))
             self._n_tensors += 1
             if self._n_tensors > MAX_TENSORS:
-                self._problems.add(("layers",), f"at most {MAX_TENSORS} tensors", "more")
-                return
-            if layer_name is None or weight_name is None or shape is None:
-                continue
+                self._stop(f"at most {MAX_TENSORS:,} tensors")
             tensor_path = f"{layer_name}/{weight_name}"
             if len(tensor_path) > MAX_PATH_LENGTH:
+                expected = f"a path of at most {MAX_PATH_LENGTH} characters"
                 got = f"{len(tensor_path)} characters"
-                self._problems.add(
-                    weight_path, f"a path of at most {MAX_PATH_LENGTH} characters", got, is_key=True
-                )
-                continue
+                self._problems.add(weight_path, expected, got, is_key=True)
             yield WeightDecl(
                 layer=layer_name,
                 weight=weight_name,
                 path=tensor_path,
                 shape=shape,
+                is_shape_sound=is_shape_sound,
                 dtype=weight.dtype or self._dtype,
                 initializer=weight.initializer,
                 names=names,
@@ -138,42 +161,38 @@ class _Expander:
 
     def _name(
         self, template: str, names: Mapping[str, Number], path: TreePath, *, is_key: bool
-    ) -> str | None:
+    ) -> str:
+        """Give a name with its expressions filled in, or one that nothing else has."""
         expected = "a name: parts joined by '/', each {expression} with a whole value"
         try:
             name = fill_name(template, names)
+            fault = name_fault(name)
+            got, hint = fmt_value(name), f"it has {fault}"
         except ExpressionError as error:
-            self._problems.add(path, expected, fmt_value(template), str(error), is_key=is_key)
-            return None
-        fault = name_fault(name)
-        if fault is not None:
-            hint = f"it has {fault}"
-            self._problems.add(path, expected, fmt_value(name), hint, is_key=is_key)
-            return None
-        return name
+            fault, got, hint = str(error), fmt_value(template), str(error)
+        if fault is None:
+            return name
+        self._problems.add(path, expected, got, hint, is_key=is_key)
+        return f"?{self._n_steps}.{self._n_tensors}"
 
     def _shape(
         self, weight: Weight, names: Mapping[str, Number], path: TreePath
-    ) -> tuple[int, ...] | None:
+    ) -> tuple[tuple[int, ...], bool]:
+        """Give a shape, with 1 for each dimension at fault, and whether none was."""
         if len(weight.shape) > MAX_RANK:
             got = f"{len(weight.shape)} dimensions"
             self._problems.add(path, f"at most {MAX_RANK} dimensions", got)
-            return None
+            return (1,) * MAX_RANK, False
         dimensions = [
             self._whole(dimension, names, (*path, axis), MAX_DIMENSION)
             for axis, dimension in enumerate(weight.shape)
         ]
-        shape = tuple(dimension for dimension in dimensions if dimension is not None)
-        if len(shape) < len(dimensions):
-            return None
-        n_elements = 1
-        for dimension in shape:
-            n_elements *= dimension
+        shape = tuple(1 if dimension is None else dimension for dimension in dimensions)
+        n_elements = math.prod(shape)
         if n_elements > MAX_ELEMENTS:
             got = f"{n_elements:,} elements"
             self._problems.add(path, f"at most 2**48 ({MAX_ELEMENTS:,}) elements", got)
-            return None
-        return shape
+        return shape, None not in dimensions
 
     def _whole(
         self, value: Any, names: Mapping[str, Number], path: TreePath, highest: int
@@ -182,7 +201,9 @@ class _Expander:
         if number is None:
             return None
         if number != number // 1 or not 0 <= number <= highest:
-            got = f"{fmt_value(value)} = {number}" if isinstance(value, str) else str(number)
+            got = fmt_value(number)
+            if isinstance(value, str):
+                got = f"{fmt_value(value)} = {got}"
             hint = "use // for a whole quotient" if number != number // 1 else ""
             self._problems.add(path, f"a whole number from 0 to {highest:,}", got, hint)
             return None

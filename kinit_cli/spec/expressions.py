@@ -11,7 +11,8 @@ import functools
 import keyword
 import math
 import operator
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -36,6 +37,7 @@ FUNCTIONS: Mapping[str, Callable[..., Number]] = MappingProxyType(
 _EVALUATED_NODES = (ast.Name, ast.UnaryOp, ast.BinOp, ast.Call, ast.Constant)
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _ALLOWED_NODES = (*_EVALUATED_NODES, *_OPERATORS, ast.USub, ast.UAdd, ast.Load)
+_NOT_ARITHMETIC = "only numbers, params, + - * / // % **, and functions of them"
 
 
 class ExpressionError(ValueError):
@@ -45,6 +47,15 @@ class ExpressionError(ValueError):
 def is_param_name(name: str) -> bool:
     """Tell whether an expression could use this name for a param."""
     return name.isidentifier() and not keyword.iskeyword(name) and name not in FUNCTIONS
+
+
+def fmt_known(names: Iterable[str]) -> str:
+    """List names for a hint, those that could be typed.
+
+    >>> fmt_known(["d", "n_layers", "?"])
+    'known: d, n_layers'
+    """
+    return f"known: {', '.join(name for name in names if name.isidentifier()) or 'none'}"
 
 
 def evaluate(text: str, names: Mapping[str, Number]) -> Number:
@@ -94,14 +105,22 @@ def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"longer than {MAX_LENGTH} characters")
     try:
-        tree = ast.parse(" ".join(text.split()), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's remarks on texts that are refused below
+            tree = ast.parse(" ".join(text.split()), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ExpressionError("not an arithmetic expression") from error
-    for node in ast.walk(tree):
-        is_number = not isinstance(node, ast.Constant) or type(node.value) in (int, float)
-        if not (is_number and isinstance(node, _ALLOWED_NODES)) or "#" in text:
-            raise ExpressionError("only numbers, params, + - * / // % **, and functions of them")
+    if "#" in text or not all(_is_arithmetic(node) for node in ast.walk(tree)):
+        raise ExpressionError(_NOT_ARITHMETIC)
     return tree
+
+
+def _is_arithmetic(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return type(node.value) in (int, float)
+    if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name):
+        return False
+    return isinstance(node, _ALLOWED_NODES)
 
 
 @functools.cache
@@ -135,8 +154,9 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Number]:
 
 
 def _power(base: Number, exponent: Number) -> Any:
-    if isinstance(base, int) and isinstance(exponent, int) and exponent > 0:
-        if base.bit_length() * exponent > MAX_BITS + 1:
+    if isinstance(base, int) and isinstance(exponent, int) and exponent >= 0:
+        # The least number of bits that the result can have; it has at most twice as many.
+        if (base.bit_length() - 1) * exponent >= MAX_BITS:
             raise ExpressionError("the result is too large")
         return base**exponent
     return float(base) ** exponent
@@ -154,5 +174,4 @@ def _bounded(value: Any) -> Number:
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
-    hint = suggest(name, known) or f"known: {', '.join(known) or 'none'}"
-    return f"unknown {what} {name!r}; {hint}"
+    return f"unknown {what} {name!r}; {suggest(name, known) or fmt_known(known)}"

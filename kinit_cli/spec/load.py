@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kinit_cli.errors import KinitError, suggest
-from kinit_cli.spec.document import MAX_BYTES, parse_document
-from kinit_cli.spec.expressions import ExpressionError, evaluate
+from kinit_cli.spec.document import MAX_BYTES, clean_data, parse_document
+from kinit_cli.spec.expressions import ExpressionError, evaluate, fmt_known
 from kinit_cli.spec.model import ModelSpec, validate_structure
 from kinit_cli.spec.problems import ProblemList
 
@@ -70,6 +70,7 @@ def parse_spec(raw: bytes, source: str, overrides: Overrides | None = None) -> L
 
 def check_spec(data: Any, problems: ProblemList, overrides: Overrides | None = None) -> LoadedSpec:
     """Check a spec that is plain data already (from a weights file, say)."""
+    data = clean_data(data, problems)
     if isinstance(data, dict):
         data = _override(data, overrides or Overrides())
     model = validate_structure(data, problems)
@@ -107,7 +108,7 @@ def _set_params(params: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     params = dict(params)
     for name, text in (overrides.params or {}).items():
         if name not in params:
-            hint = suggest(name, params) or f"known: {', '.join(params) or 'none'}"
+            hint = suggest(name, params) or fmt_known(params)
             raise KinitError(f"--set {name}={text}: expected a param of the spec; {hint}")
         try:
             params[name] = evaluate(text, {})

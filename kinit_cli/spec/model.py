@@ -235,7 +235,7 @@ def _hint(kind: str, found: Any, context: dict[str, Any]) -> str:
     if kind == "literal_error" and isinstance(found, str):
         return suggest(found, LAYOUTS)
     if kind == "list_type" and isinstance(found, int | str) and not isinstance(found, bool):
-        return f"write [{found}]"
+        return f"write [{fmt_value(found)}]"
     return str(context.get("hint", ""))
 
 

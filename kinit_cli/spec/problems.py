@@ -43,12 +43,12 @@ class SourceMap:
 
 
 class ProblemList:
-    """Problems of one spec; the same problem at the same place is kept once."""
+    """Problems of one spec; the same expectation of the same node is disappointed once."""
 
     def __init__(self, source_map: SourceMap) -> None:
         self.source_map = source_map
-        self._problems: dict[Problem, None] = {}
-        self._n_unlisted = 0
+        self._problems: dict[tuple[Place, str, str], Problem] = {}
+        self._silenced: set[TreePath] = set()
 
     def __bool__(self) -> bool:
         return bool(self._problems)
@@ -57,6 +57,8 @@ class ProblemList:
         self, path: TreePath, expected: str, got: str, hint: str = "", *, is_key: bool = False
     ) -> None:
         """Note one problem at a node, or at its key."""
+        if path in self._silenced:
+            return
         problem = Problem(
             place=self.source_map.find(path, is_key=is_key),
             tree_path=fmt_path(path),
@@ -64,10 +66,11 @@ class ProblemList:
             got=got,
             hint=hint,
         )
-        if len(self._problems) >= MAX_PROBLEMS and problem not in self._problems:
-            self._n_unlisted += 1
-            return
-        self._problems[problem] = None
+        self._problems.setdefault((problem.place, problem.tree_path, expected), problem)
+
+    def silence(self, path: TreePath) -> None:
+        """Let nothing more be said of a node, since a harmless value stands in its place."""
+        self._silenced.add(path)
 
     def raise_if_any(self) -> None:
         """Raise `SpecError` with all problems, in the order of the text, if there is one."""
@@ -76,17 +79,18 @@ class ProblemList:
 
     def fail(self) -> NoReturn:
         """Raise `SpecError` with all problems, in the order of the text."""
-        problems = sorted(self._problems, key=_text_order)
-        if self._n_unlisted:
-            problems.append(
+        problems = sorted(self._problems.values(), key=_text_order)
+        n_unlisted = len(problems) - MAX_PROBLEMS
+        if n_unlisted > 0:
+            problems[MAX_PROBLEMS:] = [
                 Problem(
                     place=Place(source=self.source_map.source),
                     tree_path="",
                     expected=f"at most {MAX_PROBLEMS} problems to list",
-                    got=f"{self._n_unlisted} more",
+                    got=f"{n_unlisted} more",
                     hint="mend the ones above first",
                 )
-            )
+            ]
         raise SpecError(problems)
 
 
@@ -101,7 +105,8 @@ def fmt_path(path: TreePath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            shown = part if part.isidentifier() else _repr.repr(part)
+            is_plain = part.isidentifier() and len(part) <= _repr.maxstring
+            shown = part if is_plain else _repr.repr(part)
             text += f".{shown}" if text else shown
     return text
 
