@@ -39,7 +39,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         env=kinit_environment(),
         # A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
