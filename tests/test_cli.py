@@ -77,6 +77,9 @@ def test_help_is_complete(kinit: Kinit) -> None:
         (["generate", "small.yaml", "-o", "w.h5", "--nope"], "No such option"),
         (["generate", "small.yaml", "-o", "w.pt"], "w.pt: expected a name that ends in .h5"),
         (["generate", "small.yaml", "-o", "w.npy"], "w.npy: an .npy file holds one tensor"),
+        (["generate", "small.yaml", "-o", ""], "expected a name for the output, got an empty"),
+        (["generate", "small.yaml", "-o", "w/", "--format", "hdf5"], "w/: expected a file name"),
+        (["generate", "small.yaml", "-o", "small.yaml", "--format", "hdf5", "-f"], "spec itself"),
         (["generate", "small.yaml", "-o", "no/w.h5"], "no/w.h5: expected a folder no, got none"),
         (["generate", "small.yaml", "-o", "w.h5", "--set", "d=1"], "--set d=1: expected a param"),
         (["generate", "nope.yaml", "-o", "w.h5"], "nope.yaml: expected a spec file, got no such"),
@@ -314,6 +317,31 @@ def test_a_closed_pipe_is_no_error(small_spec: Path) -> None:
     message = process.stderr.read()
     process.stderr.close()
     assert (process.wait(60), message) == (0, b"")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(small_spec: Path, closed: str) -> None:
+    command = f"'{sys.executable}' -m kinit_cli generate small.yaml -o w.h5 {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=small_spec.parent,
+        capture_output=True,
+        env=kinit_environment(),
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (small_spec.parent / "w.h5").exists()
+    nothing = subprocess.run(
+        ["sh", "-c", f"'{sys.executable}' -m kinit_cli generate - -o v.h5 <&-"],
+        cwd=small_spec.parent,
+        capture_output=True,
+        env=kinit_environment(),
+        timeout=60,
+        check=False,
+    )
+    assert nothing.returncode == 2
+    assert b"<stdin>: expected a model spec, got an empty file" in nothing.stderr
 
 
 def test_binary_data_does_not_go_to_a_terminal(small_spec: Path) -> None:

@@ -13,6 +13,7 @@ import click
 
 from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, spec_options
 from kinit_cli.engines.registry import ENGINE_NAMES
+from kinit_cli.errors import OutputError
 from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def command(
     .npy; DIR/ for one .npy file a tensor) or --format.
     """
     from kinit_cli.plan import make_plan
-    from kinit_cli.spec.load import Overrides, load_spec
+    from kinit_cli.spec.load import STDIN, Overrides, load_spec
 
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'; or --dry-run to write nothing.")
@@ -81,6 +82,8 @@ def command(
         _write_to_stdout(plan, format_name, engine, jobs, quiet=quiet)
         return
     output = _output(plan, out, format_name, force=force)
+    if spec != STDIN and output.target.exists() and output.target.samefile(spec):
+        raise OutputError(f"{out}: expected an output, got the spec itself")
     summary = _run(plan, output, engine, jobs, quiet=quiet)
     if as_json:
         echo_json("generate", {"is_seed_drawn": plan.is_seed_drawn, **summary.to_json()})

@@ -6,6 +6,7 @@ Exit codes: 0 fine; 1 something differs; 2 usage, a bad spec, I/O or an internal
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import io
 import json
@@ -82,10 +83,7 @@ def main() -> NoReturn:
 def run(argv: Sequence[str], prog_name: str | None = None) -> int:
     """Run the command line and give its exit code; nothing but `SystemExit` gets out of `main`."""
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that knows only ASCII shows other names escaped.
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         code = _invoke(argv, prog_name)
         sys.stdout.flush()
@@ -102,6 +100,20 @@ def run(argv: Sequence[str], prog_name: str | None = None) -> int:
     finally:
         signal.signal(signal.SIGTERM, previous)
     return code
+
+
+def _prepare_streams() -> None:
+    """Give streams that are closed a place to go, and let every name be shown."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            # This takes the free descriptor too, which an output file would get otherwise.
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+            atexit.register(stream.close)
+            setattr(sys, name, stream)
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
+            # A terminal that knows only ASCII shows other characters escaped.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _invoke(argv: Sequence[str], prog_name: str | None) -> int:

@@ -31,13 +31,17 @@ def choose_writer(out: str, format_name: str | None, *, n_tensors: int) -> Write
     Raises
     ------
     OutputError
-        The name says no format.
+        The name says no format, or a directory is asked for where the format is one file.
     """
+    if not out:
+        raise OutputError("expected a name for the output, got an empty text")
     is_directory = out.endswith("/") or Path(out).is_dir()
     name = format_name or _by_name(out, is_directory=is_directory)
     if name == "hdf5":
         from kinit_cli.formats.hdf5 import Hdf5Writer
 
+        if out.endswith("/"):
+            raise OutputError(f"{out}: expected a file name for {name}, got a directory's")
         return Hdf5Writer()
     from kinit_cli.formats.npy import NpyDirectoryWriter, NpyFileWriter
 
