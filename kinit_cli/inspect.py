@@ -200,7 +200,7 @@ def _tensor_summary(
         expected_mean=expected.mean if expected else None,
         expected_std=expected.stddev if expected else None,
         initializer=expected.initializer if expected else None,
-        digest=expected.digest if expected else None,
+        recorded_digest=expected.digest if expected else None,
     )
 
 
@@ -229,11 +229,28 @@ def _expected(
     try:
         expected = expectations(manifest, str(file.path))
     except KinitError as error:
-        notes.append(f"the spec that the file records cannot be used: {error}")
+        reasons = "; ".join(str(error).splitlines())
+        notes.append(f"the spec that the file records cannot be used: {reasons}")
         return {}
     if file.format == "npy" and len(expected) == len(file.entries) == 1:
         # One .npy file is called what the user likes; the manifest knows the tensor's path.
         expected = {file.entries[0].path: next(iter(expected.values()))}
+    return _matching(file.entries, expected, notes)
+
+
+def _matching(
+    entries: Sequence[TensorEntry], expected: dict[str, Expectation], notes: list[str]
+) -> dict[str, Expectation]:
+    """Keep what is expected of tensors that the file has as the manifest records them."""
+    found = {entry.path: (entry.shape, entry.dtype) for entry in entries}
+    changed = [
+        path for path, record in expected.items() if found.get(path) != (record.shape, record.dtype)
+    ]
+    if changed:
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+        notes.append(f"not as the file's manifest records it, or not there: {shown}")
+    for path in changed:
+        del expected[path]
     return expected
 
 

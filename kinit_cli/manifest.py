@@ -16,12 +16,6 @@ from kinit_cli.stream import STREAM_VERSION
 
 #: Version of the manifest's own structure.
 MANIFEST_VERSION = 1
-#: The root attribute of an HDF5 file that holds the manifest.
-MANIFEST_ATTRIBUTE = "kinit"
-#: The manifest's file in a directory of tensors.
-MANIFEST_FILE = "kinit.json"
-#: Ends the name of the manifest's file beside an output that has no room for it.
-SIDECAR_SUFFIX = ".kinit.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +41,11 @@ class Manifest:
 class Expectation:
     """What a manifest lets one expect of a tensor."""
 
+    shape: tuple[int, ...]
+    dtype: str
     initializer: str
-    mean: float
-    stddev: float
+    mean: float | None
+    stddev: float | None
     digest: str | None
 
 
@@ -114,7 +110,9 @@ def plan_of(manifest: Manifest, source: str) -> Plan:
         The recorded spec is not sound.
     """
     problems = ProblemList(SourceMap(source=f"{source} (its recorded spec)"))
-    return make_plan(check_spec({**manifest.spec, "seed": manifest.seed}, problems))
+    spec = check_spec({**manifest.spec, "seed": manifest.seed}, problems)
+    # A few bytes of a spec can ask for a million tensors; the file must have that many, too.
+    return make_plan(spec, max_tensors=len(manifest.tensors))
 
 
 def expectations(manifest: Manifest, source: str) -> dict[str, Expectation]:
@@ -127,9 +125,11 @@ def _expectation(tensor: TensorPlan, manifest: Manifest) -> Expectation:
     moments = expected_moments(tensor.draw, tensor.shape)
     record = manifest.tensors.get(tensor.path)
     return Expectation(
+        shape=tensor.shape,
+        dtype=tensor.dtype.name,
         initializer=str(tensor.initializer),
-        mean=moments.mean,
-        stddev=moments.stddev,
+        mean=moments.mean if tensor.n_elements else None,
+        stddev=moments.stddev if tensor.n_elements else None,
         digest=None if record is None else record.digest,
     )
 

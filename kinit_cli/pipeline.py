@@ -26,7 +26,8 @@ from kinit_cli.engines.base import Engine
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.atomic import staged
 from kinit_cli.formats.base import OpenLayout, Writer
-from kinit_cli.manifest import SIDECAR_SUFFIX, manifest_text
+from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
+from kinit_cli.manifest import manifest_text
 from kinit_cli.meter import Meter, TileStats
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.stream import STREAM_VERSION
@@ -169,7 +170,7 @@ def _fill(
         if not tensor.n_elements:
             summaries[index] = _Collector(tensor).summary()
     worker = _Worker(plan, layout, engine)
-    for _, results in iter_results(worker, _iter_units(plan), jobs=jobs):
+    for _, results in iter_results(worker, _iter_units(plan), jobs=jobs, stop=worker.stop):
         for result in results:
             index = result.tensor_index
             if index not in collectors:
@@ -206,6 +207,10 @@ def _iter_tiles(index: int, tensor: TensorPlan) -> Iterator[_Tile]:
         yield _Tile(index, tile_index, min(TILE_ELEMENTS, n_elements - start))
 
 
+class _StoppedError(Exception):
+    """The run has ended; nobody waits for the result."""
+
+
 class _Worker:
     """Does the units of work; called from many threads at once."""
 
@@ -216,6 +221,12 @@ class _Worker:
         self._local = threading.local()
         # Whole matrices take much memory: one at a time.
         self._whole_lock = threading.Lock()
+        #: Set when nobody waits for results any more.
+        self.stop = threading.Event()
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise _StoppedError
 
     def __call__(self, unit: list[_Tile]) -> list[_TileResult]:
         return [result for tile in unit for result in self._iter_results(tile)]
@@ -234,7 +245,9 @@ class _Worker:
     def _iter_orthogonal(
         self, tensor_index: int, tensor: TensorPlan, draw: Orthogonal
     ) -> Iterator[_TileResult]:
-        matrix = self._engine.orthogonal(draw, tensor.stream_key, tensor.shape).reshape(-1)
+        matrix = self._engine.orthogonal(
+            draw, tensor.stream_key, tensor.shape, on_block=self._check_stop
+        ).reshape(-1)
         for tile_index, start in enumerate(range(0, matrix.size, TILE_ELEMENTS)):
             values = matrix[start : start + TILE_ELEMENTS]
             out = self._buffer(tensor, values.size)
@@ -286,8 +299,8 @@ class _Collector:
             n_elements=tensor.n_elements,
             n_bytes=tensor.n_bytes,
             stats=self._stats.result(),
-            expected_mean=expected.mean,
-            expected_std=expected.stddev,
+            expected_mean=expected.mean if tensor.n_elements else None,
+            expected_std=expected.stddev if tensor.n_elements else None,
             initializer=str(tensor.initializer),
             digest=self._digest.hexdigest(),
         )

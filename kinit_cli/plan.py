@@ -73,8 +73,8 @@ class TensorPlan:
             "n_bytes": self.n_bytes,
             "initializer": str(self.initializer),
             "initializer_config": self.initializer.config(),
-            "expected_mean": expected.mean,
-            "expected_std": expected.stddev,
+            "expected_mean": expected.mean if self.n_elements else None,
+            "expected_std": expected.stddev if self.n_elements else None,
         }
 
 
@@ -127,8 +127,14 @@ class Plan:
         }
 
 
-def make_plan(spec: LoadedSpec) -> Plan:
+def make_plan(spec: LoadedSpec, *, max_tensors: int | None = None) -> Plan:
     """Plan every tensor of a spec.
+
+    Parameters
+    ----------
+    max_tensors : int, optional
+        A spec that asks for more is refused before they are all listed; the limit of the spec
+        language if absent.
 
     Raises
     ------
@@ -137,7 +143,7 @@ def make_plan(spec: LoadedSpec) -> Plan:
     """
     problems = spec.problems
     params = evaluate_params(spec.model.params, problems)
-    decls = expand(spec.model, params, problems)
+    decls = expand(spec.model, params, problems, max_tensors)
     _check_paths(decls, problems)
     _check_defaults(spec.model, params, decls, problems)
     seed = secrets.randbelow(DRAWN_SEED_STOP) if spec.model.seed is None else spec.model.seed

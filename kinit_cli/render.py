@@ -1,4 +1,4 @@
-"""Showing results on a terminal; the only user of Rich.
+"""Showing results on a terminal; only `render*.py` use Rich.
 
 Names from files are shown verbatim: never as markup, and with their control characters escaped.
 """
@@ -26,9 +26,11 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = ".:-=+*#@"
 _WIDE_CELLS, _NARROW_CELLS = 16, 10
 _MIN_PATH_WIDTH = 16
+_DEFAULT_WIDTH = 80
 #: Characters between two columns.
 _GAP = 2
 _MAX_NAME_LENGTH = 240
+_MAX_SHAPE_LENGTH = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,11 @@ def render_summary(
 
 def make_console(*, to_stderr: bool = False) -> Console:
     """Make a console for standard output or error that prints text as it is."""
-    return Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
+    console = Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
+    if not console.width:
+        # COLUMNS=0: where there is no width, Rich prints nothing.
+        console.width = _DEFAULT_WIDTH
+    return console
 
 
 @contextmanager
@@ -127,6 +133,19 @@ def fmt_number(value: float | None) -> str:
         return "-"
     text = f"{value:.4g}"
     return text if len(text) <= 9 else f"{value:.2e}"
+
+
+def fmt_shape(shape: tuple[int, ...], is_ascii: bool) -> str:
+    """Write a shape; of a long one the first and last sizes, at least one of each."""
+    times, gap = ("x", "...") if is_ascii else ("×", "…")
+    sizes = [str(size) for size in shape]
+    text = times.join(sizes) or "scalar"
+    n_shown = len(sizes)
+    while len(text) > _MAX_SHAPE_LENGTH and n_shown > 2:
+        n_shown -= 1
+        n_last = n_shown // 2
+        text = times.join([*sizes[: n_shown - n_last], gap, *sizes[len(sizes) - n_last :]])
+    return text
 
 
 def printable(name: str, limit: int = _MAX_NAME_LENGTH) -> str:
@@ -191,7 +210,6 @@ def _columns(tensors: Sequence[TensorSummary], console: Console) -> list[_Column
 
 
 def _all_columns(tensors: Sequence[TensorSummary], is_ascii: bool) -> dict[str, _Column]:
-    times = "x" if is_ascii else "×"
     stats = [tensor.stats for tensor in tensors]
 
     def text(header: str, values: Sequence[str]) -> _Column:
@@ -204,9 +222,7 @@ def _all_columns(tensors: Sequence[TensorSummary], is_ascii: bool) -> dict[str, 
         "tensor": _Column(
             header="tensor", cells=tuple(map(_name_and_flags, tensors)), is_number=False
         ),
-        "shape": text(
-            "shape", [times.join(map(str, tensor.shape)) or "scalar" for tensor in tensors]
-        ),
+        "shape": text("shape", [fmt_shape(tensor.shape, is_ascii) for tensor in tensors]),
         "dtype": text("dtype", [printable(tensor.dtype) for tensor in tensors]),
         "mean": numbers("mean", [s.mean if s else None for s in stats]),
         "std": numbers("std", [s.std if s else None for s in stats]),

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kinit_cli.plan import Plan
-from kinit_cli.render import fmt_bytes, make_console, printable
+from kinit_cli.render import fmt_bytes, fmt_shape, make_console, printable
 
 
 def render_plan(plan: Plan) -> None:
@@ -21,7 +21,7 @@ def render_plan(plan: Plan) -> None:
     for tensor in plan.tensors:
         table.add_row(
             Text(printable(tensor.path)),
-            Text("×".join(map(str, tensor.shape)) or "scalar"),
+            Text(fmt_shape(tensor.shape, console.options.ascii_only)),
             Text(tensor.dtype.name),
             Text(printable(str(tensor.initializer))),
             Text(fmt_bytes(tensor.n_bytes).split(" (")[0]),

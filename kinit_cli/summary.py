@@ -134,7 +134,11 @@ class TensorSummary:
         None for what is not numbers, such as strings.
     expected_mean, expected_std : float or None
         Of the initializer, where it is known.
-    initializer, digest : str or None
+    initializer : str or None
+    digest : str or None
+        Of the elements, computed while they were generated.
+    recorded_digest : str or None
+        What the file's manifest says it is; nobody has checked.
     """
 
     path: str
@@ -147,6 +151,7 @@ class TensorSummary:
     expected_std: float | None = None
     initializer: str | None = None
     digest: str | None = None
+    recorded_digest: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """Give plain data with stable keys; no NaN or infinity, but null."""
@@ -160,6 +165,7 @@ class TensorSummary:
             "expected_mean": _json_number(self.expected_mean),
             "expected_std": _json_number(self.expected_std),
             "digest": self.digest,
+            "recorded_digest": self.recorded_digest,
             "stats": self.stats.to_json() if self.stats else None,
         }
 

@@ -53,8 +53,8 @@ Made from the commands' own help by `make docs`. `kinit-cli` and `python -m kini
 program as `kinit`.
 
 What a command finds goes to stdout, everything else (notes, progress, errors) to stderr. With
-`--json` stdout is one JSON document with stable keys, for an error too. Progress is drawn only on
-a terminal; `NO_COLOR` and `FORCE_COLOR` are heeded. Nothing is ever asked.
+`--json` stdout is [one JSON document](json.md) with stable keys, for an error too. Progress is
+drawn only on a terminal; `NO_COLOR` and `FORCE_COLOR` are heeded. Nothing is ever asked.
 
 | exit code | meaning |
 |---:|---|

@@ -53,6 +53,7 @@ def test_the_pages_are_there() -> None:
         "commands.md",
         "dependencies.md",
         "formats.md",
+        "json.md",
         "spec.md",
         "stream.md",
     }
@@ -60,6 +61,7 @@ def test_the_pages_are_there() -> None:
     assert n_blocks["README.md"] >= 3
     assert n_blocks["commands.md"] >= 3
     assert n_blocks["formats.md"] >= 12
+    assert n_blocks["json.md"] >= 4
     assert n_blocks["spec.md"] >= 15
 
 

@@ -66,6 +66,7 @@ def names(folder: Path) -> list[str]:
     [
         (signal.SIGINT, 130, b"\nkinit: interrupted\n"),
         (signal.SIGTERM, 143, b"kinit: terminated\n"),
+        (signal.SIGHUP, 143, b"kinit: terminated\n"),
     ],
 )
 def test_a_signal_leaves_nothing_behind(
@@ -77,6 +78,35 @@ def test_a_signal_leaves_nothing_behind(
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (code, b"", message)
     assert names(big_spec.parent) == ["big.yaml"]
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=["hdf5", "npy"])
+def test_more_signals_do_not_disturb_the_cleaning_up(big_spec: Path, output: list[str]) -> None:
+    process = start(big_spec.parent, *output)
+    wait_for_writing(big_spec.parent, process)
+    for _ in range(20):
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (130, b"", b"\nkinit: interrupted\n")
+    assert names(big_spec.parent) == ["big.yaml"]
+
+
+def test_a_large_orthogonal_matrix_does_not_hold_up_an_interrupt(tmp_path: Path) -> None:
+    (tmp_path / "big.yaml").write_text(
+        "seed: 1\nlayers: [{name: a, weights: {k: {shape: [9000, 9000], initializer: orthogonal}}}]"
+    )
+    process = start(tmp_path, "w.h5")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".w*.tmp")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(1)  # well into a work of minutes
+    process.send_signal(signal.SIGTERM)
+    # Not a measure of speed: the whole matrix takes minutes, a block of it a second or two.
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert names(tmp_path) == ["big.yaml"]
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=["hdf5", "npy"])
@@ -264,6 +294,39 @@ def test_a_directory_with_files_of_others_is_never_replaced(tmp_path: Path) -> N
     with pytest.raises(OutputError, match=r"holds a/thesis\.txt, which kinit did not write"):
         staged(target, is_directory=True, force=True).__enter__()
     assert (target / "a" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("add", ["link", "folder"])
+def test_nor_is_one_with_links_or_folders_of_others(tmp_path: Path, add: str) -> None:
+    target = tmp_path / "w"
+    target.mkdir()
+    write_directory(target, "old")
+    if add == "link":
+        (target / "mine").symlink_to(tmp_path)
+    else:
+        (target / "mine").mkdir()
+    with pytest.raises(OutputError, match="holds mine, which kinit did not write"):
+        staged(target, is_directory=True, force=True).__enter__()
+    assert (target / "mine").exists()
+
+
+def test_the_current_directory_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w" / "deep").mkdir(parents=True)
+    for current in ("w", "w/deep"):
+        monkeypatch.chdir(tmp_path / current)
+        with pytest.raises(OutputError, match="got the current one"):
+            staged(tmp_path / "w", is_directory=True, force=True).__enter__()
+
+
+def test_the_mode_of_a_directory_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "w"
+    target.mkdir(mode=0o700)
+    for force in (False, True):
+        with staged(target, is_directory=True, force=force) as temporary:
+            write_directory(temporary, "new")
+        assert target.stat().st_mode & 0o777 == 0o700
 
 
 def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:

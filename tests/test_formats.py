@@ -283,11 +283,13 @@ def test_what_a_format_cannot_hold_is_refused_before_anything_is_written(
 def test_file_names_that_are_too_long_or_collide_are_refused(tmp_path: Path) -> None:
     plan = plan_text(
         f"layers: [{{name: {'x' * 300}, weights: {{b: {{shape: [1]}}}}}},"
-        " {name: a, weights: {b: {shape: [1]}}}, {name: a/b.npy, weights: {c: {shape: [1]}}}]"
+        " {name: a, weights: {b: {shape: [1]}}}, {name: a/b.npy, weights: {c: {shape: [1]}}},"
+        " {name: kinit.json, weights: {b: {shape: [1]}}}]"
     )
     with pytest.raises(OutputError) as caught:
         write(plan, tmp_path / "w", NpyDirectoryWriter())
     assert "has a part too long for a file name" in str(caught.value)
+    assert "'kinit.json/b' has the manifest's name" in str(caught.value)
     assert "a folder of 'a/b.npy/c' is the file of another tensor" in str(caught.value)
 
 

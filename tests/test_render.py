@@ -148,6 +148,25 @@ def test_no_line_of_the_table_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(len, table.splitlines())) <= max(width, 24)
 
 
+@pytest.mark.parametrize(
+    ("shape", "encoding", "shown"),
+    [
+        ((2,) * 32, "utf-8", "2×2×2×2×2×2×…×2×2×2×2×2"),
+        ((2,) * 32, "ascii", "2x2x2x2x2x...x2x2x2x2x2"),
+        ((1000, 1000, 1000, 1000, 1000), "utf-8", "1000×1000×1000×1000×1000"),
+        ((1000, 1001, 1002, 1003, 10000), "utf-8", "1000×1001×…×1003×10000"),
+        ((10**12, 5, 5, 10**12 + 1), "utf-8", "1000000000000×…×1000000000001"),
+        ((10**12, 10**12 + 1), "utf-8", "1000000000000×1000000000001"),
+    ],
+)
+def test_a_long_shape_is_shortened_and_leaves_room(
+    shape: tuple[int, ...], encoding: str, shown: str
+) -> None:
+    header, _, row = render(summary(tensor("k", shape=shape)), 80, encoding).splitlines()[:3]
+    assert re.split("[ |]+", row)[1] == shown
+    assert {"std", "min", "max"} <= set(re.split("[ |]+", header))
+
+
 def test_a_file_without_tensors() -> None:
     assert render(summary(seconds=0.0)) == (
         "0 tensors, 0 parameters, 0 bytes, 0.00 s\nweights.h5: hdf5 (keras-legacy)"
@@ -208,6 +227,16 @@ def test_colour_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[36m" in printed_by_a_new_console(monkeypatch)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[36m" not in printed_by_a_new_console(monkeypatch)
+
+
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("00", 80), ("30", 30), ("70", 70)])
+def test_a_terminal_of_no_columns_has_80(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert make_console().width == width
+    assert make_console(to_stderr=True).width == width
+    printed_by_a_new_console(monkeypatch)
 
 
 def printed_by_a_new_console(monkeypatch: pytest.MonkeyPatch) -> str:

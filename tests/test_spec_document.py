@@ -13,13 +13,15 @@ from spec_texts import problems_of
 from kinit_cli.errors import SpecError
 from kinit_cli.spec.document import parse_document
 
+#: A key of YAML has at most 1024 characters, of which an escaped pair takes twelve.
+KEYS = st.text(max_size=80)
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=20,
 )
 
@@ -178,6 +180,16 @@ def test_every_node_and_key_is_found_where_it_stands(
             place = source_map.find(path, is_key=True)
             rest = lines[(place.line or 0) - 1][(place.column or 0) - 1 :]
             assert rest.startswith(json.dumps(path[-1]) + ":")
+
+
+def test_the_places_of_json_need_no_yaml() -> None:
+    long_key = "k" * 5000
+    text = f'{{"{long_key}": "\x7f\u2028",\r\n\t"b":\t[null, {{}}, [], "{{,:]\\"", -1e5, 7]}}\n'
+    source_map = parse_document(text.encode(), "a.json").problems.source_map
+    assert str(source_map.find((long_key,))) == "a.json:1:5006"
+    assert str(source_map.find((long_key,), is_key=True)) == "a.json:1:2"
+    assert str(source_map.find(("b",), is_key=True)) == "a.json:2:2"
+    assert [source_map.find(("b", index)).column for index in range(6)] == [8, 14, 18, 22, 32, 38]
 
 
 def test_what_the_text_does_not_hold_is_found_at_its_parent() -> None:

@@ -105,7 +105,8 @@ def test_duplicate_keys_are_all_found() -> None:
     text = "\n".join(
         [
             "a: 1",
-            "b: {x: 1, x: 2, 'x': 3}",
+            "b: {x: 1, x: 2,",
+            "    'x': 3}",
             "a: 2",
             "c: [{y: 1, y: 1}]",
             "1: a",
@@ -117,19 +118,30 @@ def test_duplicate_keys_are_all_found() -> None:
         parsed.problems.raise_if_any()
     assert str(caught.value).splitlines() == [
         "s.yaml:2:11: b.x: expected each key once, got 'x' again; it stands first in line 2",
-        "s.yaml:2:17: b.x: expected each key once, got 'x' again; it stands first in line 2",
-        "s.yaml:3:1: a: expected each key once, got 'a' again; it stands first in line 1",
-        "s.yaml:4:12: c[0].y: expected each key once, got 'y' again; it stands first in line 4",
-        "s.yaml:6:1: '1': expected each key once, got '1' again; it stands first in line 5",
+        "s.yaml:3:5: b.x: expected each key once, got 'x' again; it stands first in line 2",
+        "s.yaml:4:1: a: expected each key once, got 'a' again; it stands first in line 1",
+        "s.yaml:5:12: c[0].y: expected each key once, got 'y' again; it stands first in line 5",
+        "s.yaml:7:1: '1': expected each key once, got '1' again; it stands first in line 6",
     ]
     assert parsed.data == {"a": 1, "b": {"x": 1}, "c": [{"y": 1}], "1": "a"}
 
 
 def test_duplicate_keys_in_json_are_all_found() -> None:
-    text = '{"name": "a",\n\t"name": "\\ud83d\\ude00",\n"params": {"p": 1,\t"p": 2}, "layers": []}'
+    layer = '{"name": "a", "weights": {"k": {"shape": [1]}}}'
+    text = (
+        '{"name": "a",\n\t"name": "\\ud83d\\ude00\x7f", "\\u006eame": null,\n'
+        f'"params": {{"p": 1,\t"p": 2}}, "layers": [{layer},\n {{"name": "b", "name": "b",'
+        f' "weights": {{"{"k" * 2000}": {{"shape": [1]}}}}}}]}}'
+    )
+    again = "expected each key once, got"
     assert problems_of(text, "s.json") == [
-        "s.json:2:2: name: expected each key once, got 'name' again; it stands first in line 1",
-        "s.json:3:20: params.p: expected each key once, got 'p' again; it stands first in line 3",
+        f"s.json:2:2: name: {again} 'name' again; it stands first in line 1",
+        f"s.json:2:27: name: {again} 'name' again; it stands first in line 1",
+        f"s.json:3:20: params.p: {again} 'p' again; it stands first in line 3",
+        f"s.json:4:16: layers[1].name: {again} 'name' again; it stands first in line 4",
+        "s.json:4:41: layers[1].weights.'" + "k" * 27 + "..." + "k" * 28 + "': "
+        "expected a name: parts joined by '/', each {expression} with a whole value, "
+        "got '" + "k" * 27 + "..." + "k" * 28 + "'; it has 2000 characters",
     ]
 
 

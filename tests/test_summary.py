@@ -340,6 +340,7 @@ def test_json_of_a_tensor_is_complete_and_has_no_nan() -> None:
         "expected_mean": None,
         "expected_std": None,
         "digest": "00",
+        "recorded_digest": None,
         "stats": {
             "count": 4,
             "mean": 1.5,

@@ -17,6 +17,7 @@ from kinit_cli.errors import OutputError
 from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
 
 if TYPE_CHECKING:
+    from kinit_cli.formats.base import Writer
     from kinit_cli.pipeline import Output
     from kinit_cli.plan import Plan
     from kinit_cli.summary import FileSummary
@@ -72,8 +73,11 @@ def command(
     if out == STDOUT and as_json:
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
     plan = make_plan(load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings)))
+    if not quiet or out == STDOUT:
+        # What goes to stdout may have no place to record the seed.
+        _tell_seed(plan)
     if not quiet:
-        _tell(plan, out)
+        _tell_layout(out)
     if dry_run:
         _show_plan(plan, out, format_name, as_json=as_json, quiet=quiet, force=force)
         return
@@ -91,9 +95,12 @@ def command(
         _render(summary, to_stderr=False)
 
 
-def _tell(plan: Plan, out: str | None) -> None:
+def _tell_seed(plan: Plan) -> None:
     if plan.is_seed_drawn:
         click.echo(f"kinit: the spec has no seed; drew {plan.seed}", err=True)
+
+
+def _tell_layout(out: str | None) -> None:
     if out is not None and out.endswith(".weights.h5"):
         click.echo(
             "kinit: note: Keras reads names that end in .weights.h5 by another layout; "
@@ -131,18 +138,36 @@ def _write_to_stdout(
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
         raise click.UsageError("Binary data would go to the terminal; redirect stdout.")
-    if format_name is None:
-        raise click.UsageError("'-o -' has no name to tell the format; give '--format'.")
     from kinit_cli.pipeline import Output
 
-    writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors))
+    writer = _stdout_writer(plan, format_name)
     with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
         output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
         summary = _run(plan, output, engine, jobs, quiet=quiet)
-        with output.target.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer, 2**20)
+        _copy_to_stdout(output.target)
     if not quiet:
         _render(summary, to_stderr=True)
+
+
+def _stdout_writer(plan: Plan, format_name: str | None) -> Writer:
+    """Choose the writer for stdout and check that it can hold the plan."""
+    if format_name is None:
+        raise click.UsageError("'-o -' has no name to tell the format; give '--format'.")
+    writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors))
+    faults = writer.validate(plan)
+    if faults:
+        raise OutputError("<stdout>: " + "\n".join(faults[:20]))
+    return writer
+
+
+def _copy_to_stdout(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer, 2**20)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        # Of a table a part may do; of a weights file it is as good as nothing.
+        raise OutputError("<stdout>: the reader closed the pipe before the end") from error
 
 
 def _show_plan(
@@ -154,7 +179,9 @@ def _show_plan(
     quiet: bool,
     force: bool,
 ) -> None:
-    if out is not None and out != STDOUT:
+    if out == STDOUT:
+        _stdout_writer(plan, format_name)
+    elif out is not None:
         from kinit_cli.formats.atomic import check_target
         from kinit_cli.pipeline import validate_output
 

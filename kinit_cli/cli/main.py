@@ -13,7 +13,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -35,7 +36,7 @@ _COMMANDS = {
 
 
 class _Terminated(BaseException):
-    """SIGTERM: like Ctrl-C, everything is put back before the process ends."""
+    """SIGTERM or SIGHUP: like Ctrl-C, everything is put back before the process ends."""
 
 
 class _LazyGroup(click.Group):
@@ -81,9 +82,9 @@ def main() -> NoReturn:
 
 
 def run(argv: Sequence[str], prog_name: str | None = None) -> int:
-    """Run the command line and give its exit code; nothing but `SystemExit` gets out of `main`."""
-    previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    """Run the command line and give its exit code."""
     _prepare_streams()
+    previous = _catch_signals()
     try:
         code = _invoke(argv, prog_name)
         sys.stdout.flush()
@@ -94,12 +95,42 @@ def run(argv: Sequence[str], prog_name: str | None = None) -> int:
         _say("terminated")
         return EXIT_TERMINATED
     except BrokenPipeError:
-        # The reader has had enough. Keep Python from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FINE
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        # The reader has had enough.
+        _give_up(sys.stdout)
+        code = EXIT_FINE
+    except OSError as error:
+        _give_up(sys.stdout)
+        _say(f"cannot write the result: {error.strerror}")
+        code = EXIT_ERROR
+    # After an interrupt the process is about to end, and signals stay ignored.
+    for number, handler in previous.items():
+        signal.signal(number, handler)
     return code
+
+
+def _catch_signals() -> dict[int, Any]:
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end the run, and no further one its cleaning up."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.getsignal(number) for number in numbers}
+    # What the parent lets be ignored (nohup, a shell's background job) stays so.
+    caught: dict[int, Any] = {n: h for n, h in previous.items() if h is not signal.SIG_IGN}
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        for other in caught:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
+
+    for number in caught:
+        signal.signal(number, interrupt)
+    return caught
+
+
+def _give_up(stream: Any) -> None:
+    """Keep Python from complaining when it flushes a stream that cannot be written, at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError:
+        stream.close()
 
 
 def _prepare_streams() -> None:
@@ -126,12 +157,13 @@ def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:
-        error.show(sys.stderr)
+        with _stderr_may_fail():
+            error.show(sys.stderr)
         return _failed(argv, "usage", error.format_message())
     except SpecError as error:
         n_problems = len(error.problems)
-        for problem in error.problems:
-            click.echo(problem, err=True)
+        with _stderr_may_fail():
+            click.echo("\n".join(map(str, error.problems)), err=True)
         _say(f"{n_problems} problem{'s' if n_problems > 1 else ''} in the spec")
         return _failed(argv, "spec", str(error), [_problem_json(p) for p in error.problems])
     except KinitError as error:
@@ -174,8 +206,14 @@ def _problem_json(problem: Any) -> dict[str, Any]:
 
 
 def _say(message: str) -> None:
-    click.echo(f"kinit: {message}", err=True)
+    with _stderr_may_fail():
+        click.echo(f"kinit: {message}", err=True)
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+@contextmanager
+def _stderr_may_fail() -> Iterator[None]:
+    """Go on without a message that nobody can read: the exit code says enough."""
+    try:
+        yield
+    except OSError:
+        _give_up(sys.stderr)

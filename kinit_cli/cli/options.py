@@ -22,7 +22,7 @@ jobs_option = click.option(
     "--jobs",
     type=click.IntRange(1, MAX_JOBS),
     metavar="N",
-    help="Threads; the result does not depend on it.  [default: the cores there are]",
+    help="Threads; the result does not depend on it.  [default: the cores, up to 16]",
 )
 
 
@@ -71,4 +71,4 @@ def spec_options(command: Command) -> Command:
 def echo_json(command: str, body: Mapping[str, Any]) -> None:
     """Print a command's result as one JSON document."""
     document = {"schema_version": JSON_SCHEMA_VERSION, "command": command, **body}
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(document, indent=2, allow_nan=False))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from kinit_cli.draw import Draw, Orthogonal
@@ -46,9 +48,19 @@ class Engine(Protocol):
         ...
 
     def orthogonal(
-        self, draw: Orthogonal, stream_key: StreamKey, shape: tuple[int, ...]
+        self,
+        draw: Orthogonal,
+        stream_key: StreamKey,
+        shape: tuple[int, ...],
+        *,
+        on_block: Callable[[], None] | None = None,
     ) -> NDArray[Any]:
         """Give the whole matrix of an orthogonal tensor.
+
+        Parameters
+        ----------
+        on_block : callable, optional
+            Called now and then, about once a second at the least; it may raise to give up.
 
         Returns
         -------

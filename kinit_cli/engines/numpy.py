@@ -20,6 +20,8 @@ from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_unifo
 from kinit_cli.stream.orthogonal import orthogonal_matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -58,8 +60,13 @@ class NumpyEngine:
                 raise TypeError("an orthogonal tensor has no tiles; use orthogonal()")
 
     def orthogonal(
-        self, draw: Orthogonal, stream_key: StreamKey, shape: tuple[int, ...]
+        self,
+        draw: Orthogonal,
+        stream_key: StreamKey,
+        shape: tuple[int, ...],
+        *,
+        on_block: Callable[[], None] | None = None,
     ) -> NDArray[np.float64]:
         """Give the whole matrix of an orthogonal tensor, times its gain."""
         rows, cols = matrix_shape(shape)
-        return orthogonal_matrix(stream_key, rows, cols, draw.gain)
+        return orthogonal_matrix(stream_key, rows, cols, draw.gain, on_block=on_block)

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kinit_cli.errors import OutputError
-from kinit_cli.manifest import MANIFEST_FILE
+from kinit_cli.formats.manifest_names import MANIFEST_FILE
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -57,6 +57,9 @@ def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
 def _check_directory(target: Path, mode: int, *, force: bool) -> None:
     if not stat.S_ISDIR(mode):
         raise OutputError(f"{target}: expected a directory, got a file")
+    if Path(os.path.realpath(os.curdir)).is_relative_to(os.path.realpath(target)):
+        # It would be another directory afterwards, and the shell would stand in none.
+        raise OutputError(f"{target}: expected a directory to replace, got the current one")
     if not any(target.iterdir()):
         return
     foreign = _foreign_entry(target)
@@ -69,17 +72,19 @@ def _check_directory(target: Path, mode: int, *, force: bool) -> None:
 
 
 def _foreign_entry(directory: Path) -> str | None:
-    """Name an entry that the directory's manifest does not list, or None."""
+    """Name an entry that the directory's manifest does not account for, or None."""
     try:
         listed = json.loads((directory / MANIFEST_FILE).read_bytes())["tensors"]
-        known = {MANIFEST_FILE, *(f"{path}.npy" for path in listed)}
+        files = {Path(MANIFEST_FILE), *(Path(f"{path}.npy") for path in listed)}
     except (OSError, ValueError, KeyError, TypeError):
-        known = set()
-    for folder, _, files in os.walk(directory):
-        for file in files:
-            name = str(Path(folder, file).relative_to(directory))
-            if name not in known:
-                return name
+        files = set()
+    folders = {parent for file in files for parent in file.parents}
+    for folder, folder_names, file_names in os.walk(directory):
+        for name in (*folder_names, *file_names):
+            path = Path(folder, name)
+            known = folders if path.is_dir() and not path.is_symlink() else files
+            if path.relative_to(directory) not in known:
+                return str(path.relative_to(directory))
     return None
 
 
@@ -131,6 +136,8 @@ def _create(target: Path, *, is_directory: bool) -> tuple[Path, int]:
         path = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.tmp")
         if is_directory:
             path.mkdir()
+            with suppress(FileNotFoundError):
+                path.chmod(stat.S_IMODE(target.stat().st_mode))
             descriptor = os.open(path, os.O_RDONLY)
         else:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _file_mode(target))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinit_cli.formats.base import Buffer, pwrite_all
-from kinit_cli.manifest import MANIFEST_ATTRIBUTE
+from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE
 from kinit_cli.plan import Plan, TensorPlan
 
 if TYPE_CHECKING:

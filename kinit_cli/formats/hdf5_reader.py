@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -26,7 +26,9 @@ from kinit_cli.formats.hdf5_tree import (
     iter_datasets,
     links_of,
     text_of,
+    unique_texts,
 )
+from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE
 from kinit_cli.formats.weights_file import (
     TensorEntry,
     WeightsFile,
@@ -46,7 +48,6 @@ MAX_CHUNK_BYTES = 256 * 2**20
 #: Beyond this declared size, at least a thousandth must really be stored.
 MAX_SPARSE_BYTES = 4 * 2**30
 
-_MANIFEST_ATTRIBUTE = "kinit"
 _CHUNK_CACHE_BYTES = 48 * 2**20
 _MAX_OPEN_DATASETS = 2
 _HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
@@ -69,7 +70,6 @@ class Hdf5File(WeightsFile):
         self.path = path
         self._lock = threading.Lock()
         self._open_datasets: OrderedDict[bytes, h5py.Dataset] = OrderedDict()
-        self._stored: dict[str, _Stored] = {}
         self._file = _open(path)
         try:
             with self._reading("its structure"):
@@ -121,12 +121,15 @@ class Hdf5File(WeightsFile):
         self._descriptor = self._file.id.get_vfd_handle()
         self._file_size = os.fstat(self._descriptor).st_size
         skipped = SkippedLinks()
-        entries = [
+        found = [
             self._entry(name, dataset) for name, dataset in iter_datasets(self._file.id, skipped)
         ]
+        paths = unique_texts([stored.name for _, stored in found])
+        entries = [replace(entry, path=path) for path, (entry, _) in zip(paths, found, strict=True)]
+        self._stored = {path: stored for path, (_, stored) in zip(paths, found, strict=True)}
         self.entries = tuple(sorted(entries, key=lambda entry: natural_key(entry.path)))
         self.layout = self._find_layout()
-        manifest = self._file.attrs.get(_MANIFEST_ATTRIBUTE)
+        manifest = self._file.attrs.get(MANIFEST_ATTRIBUTE)
         manifest = manifest.decode("utf-8") if isinstance(manifest, bytes) else manifest
         self.manifest_text = manifest if isinstance(manifest, str) else None
         self.notes = tuple(
@@ -138,7 +141,7 @@ class Hdf5File(WeightsFile):
             if names
         )
 
-    def _entry(self, name: bytes, dataset: h5py.h5d.DatasetID) -> TensorEntry:
+    def _entry(self, name: bytes, dataset: h5py.h5d.DatasetID) -> tuple[TensorEntry, _Stored]:
         properties = dataset.get_create_plist()
         stored_type = dataset.get_type()
         element, shown = element_of(dataset)
@@ -166,8 +169,7 @@ class Hdf5File(WeightsFile):
                 got=f"a file of {self._file_size} bytes",
                 hint="it is truncated: copy or generate it again",
             )
-        self._stored[entry.path] = _Stored(name=name, offset=offset)
-        return entry
+        return entry, _Stored(name=name, offset=offset)
 
     def _check_size(
         self, entry: TensorEntry, dataset: h5py.h5d.DatasetID, properties: h5py.h5p.PropDCID

@@ -6,19 +6,22 @@ with many names is not listed again and again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import ml_dtypes
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from kinit_cli.meter import NARROW_FLOATS
 
-_NARROW_NAMES = frozenset(
-    name for name in dir(ml_dtypes) if name == "bfloat16" or name.startswith("float8_")
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_NARROW_DTYPES: dict[str, np.dtype[Any]] = {
+    narrow.__name__: np.dtype(narrow) for narrow in NARROW_FLOATS
+}
 
 
 class OutsideDataError(Exception):
@@ -101,6 +104,25 @@ def text_of(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
+def unique_texts(names: Sequence[bytes]) -> list[str]:
+    r"""Decode names, each to a text of its own; those in UTF-8 come first and keep theirs.
+
+    >>> unique_texts([b"\xff", rb"\xff", b"a"])
+    ['\\xff (2)', '\\xff', 'a']
+    """
+    is_kept = [text_of(name).encode() == name for name in names]
+    texts = [""] * len(names)
+    taken: set[str] = set()
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(2))
+    for index in sorted(range(len(names)), key=lambda i: (not is_kept[i], names[i])):
+        plain = text = text_of(names[index])
+        while text in taken:
+            text = f"{plain} ({next(numbers[plain])})"
+        taken.add(text)
+        texts[index] = text
+    return texts
+
+
 def _refuse_outside(path: bytes, dataset: h5py.h5d.DatasetID) -> None:
     properties = dataset.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL:
@@ -115,7 +137,5 @@ def _narrow_float(dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any]) -> np.dtype
         return None
     name = h5py.Dataset(dataset).attrs["dtype"]
     name = name.decode("latin-1") if isinstance(name, bytes) else name
-    if not isinstance(name, str) or name not in _NARROW_NAMES:
-        return None
-    named: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    return named if named.itemsize == dtype.itemsize else None
+    narrow = _NARROW_DTYPES.get(name) if isinstance(name, str) else None
+    return narrow if narrow is not None and narrow.itemsize == dtype.itemsize else None

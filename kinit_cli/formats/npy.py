@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.formats.base import Buffer, pwrite_all
-from kinit_cli.manifest import MANIFEST_FILE
+from kinit_cli.formats.manifest_names import MANIFEST_FILE
 from kinit_cli.plan import Plan, TensorPlan
 
 #: Longest file name that common file systems take, in bytes.
@@ -35,6 +35,8 @@ class NpyDirectoryWriter:
                 faults.append(f"{tensor.path[:80]!r}... has a part too long for a file name")
             if any("/".join(parts[:length]) in files for length in range(1, len(parts))):
                 faults.append(f"a folder of {tensor.path!r} is the file of another tensor")
+            if parts[0] == MANIFEST_FILE:
+                faults.append(f"{tensor.path!r} has the manifest's name; rename the layer")
             if "\\" in tensor.path:
                 faults.append(f"{tensor.path!r} has a '\\', which is no part of a file name")
         return faults

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.formats.manifest_names import MANIFEST_FILE, SIDECAR_SUFFIX
 from kinit_cli.formats.weights_file import (
     TensorEntry,
     WeightsFile,
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from numpy.typing import NDArray
-
-NPY_MAGIC = b"\x93NUMPY"
-#: In a directory; beside a single file its name follows the file's.
-MANIFEST_NAME = "kinit.json"
 
 _HEADER_ERRORS = (
     ValueError,
@@ -67,11 +64,11 @@ class NpyFile(WeightsFile):
         if path.is_dir():
             self.format = "npy-directory"
             files = [(_tensor_path(file, path), file) for file in _iter_files(path, notes)]
-            manifest = path / MANIFEST_NAME
+            manifest = path / MANIFEST_FILE
         else:
             self.format = "npy"
             files = [(path.stem, path)]
-            manifest = path.with_name(f"{path.name}.{MANIFEST_NAME}")
+            manifest = path.with_name(path.name + SIDECAR_SUFFIX)
         files.sort(key=lambda item: natural_key(item[0]))
         self.entries = tuple(self._entry(name, file) for name, file in files)
         self.manifest_text = _read_manifest(manifest, notes)

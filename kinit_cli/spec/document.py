@@ -6,7 +6,6 @@ aliases is refused, and what aliases repeat is counted against `MAX_ALIASED_NODE
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from kinit_cli.errors import Place, Problem, SpecError
+from kinit_cli.spec.json_places import JsonSourceMap
 from kinit_cli.spec.problems import ProblemList, SourceMap, TreePath, fmt_value
 
 MAX_BYTES = 64 * 2**20
@@ -87,49 +87,28 @@ def _decode(raw: bytes, source: str) -> str:
 # --- JSON ---------------------------------------------------------------------------------
 
 
-class _DuplicateKeyError(Exception):
-    pass
-
-
 def _parse_json(text: str, source: str) -> Document:
+    is_repeated = False
+
+    def note_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal is_repeated
+        result = dict(pairs)
+        is_repeated |= len(result) < len(pairs)
+        return result
+
     try:
-        data = json.loads(text, object_pairs_hook=_unique_pairs)
+        data = json.loads(text, object_pairs_hook=note_repeated_keys)
     except json.JSONDecodeError:
         raise
-    except (_DuplicateKeyError, ValueError, RecursionError):
-        # JSON but for repeated keys, endless digits or nesting: the other reader gives the places.
+    except (ValueError, RecursionError):
+        # JSON but for endless digits or nesting: the other reader says where.
         return _parse_yaml(text.replace("\t", " "), source)
-    return Document(data=data, problems=ProblemList(_JsonSourceMap(text, source)))
-
-
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise _DuplicateKeyError
-    return result
-
-
-class _JsonSourceMap(SourceMap):
-    """Places in a JSON text, found when the first one is asked for.
-
-    Python's JSON reader is fast but keeps no places; they are needed only for a message. JSON is
-    YAML but for tabs between tokens, and a tab is one column wide, as a space is.
-    """
-
-    def __init__(self, text: str, source: str) -> None:
-        object.__setattr__(self, "_text", text)
-        super().__init__(source=source)
-
-    def find(self, path: TreePath, *, is_key: bool = False) -> Place:
-        text: str | None = self._text  # type: ignore[attr-defined]
-        if text is not None:
-            object.__setattr__(self, "_text", None)
-            builder = _Builder(self.source)
-            with contextlib.suppress(SpecError):
-                builder.build(_compose(text.replace("\t", " "), self.source), ())
-            object.__setattr__(self, "nodes", builder.source_map.nodes)
-            object.__setattr__(self, "keys", builder.source_map.keys)
-        return SourceMap.find(self, path, is_key=is_key)
+    source_map = JsonSourceMap(text, source)
+    problems = ProblemList(source_map)
+    if is_repeated:
+        for path, first in source_map.iter_repeated_keys():
+            _add_repeated_key(path, first, problems)
+    return Document(data=data, problems=problems)
 
 
 # --- YAML ---------------------------------------------------------------------------------
@@ -246,25 +225,18 @@ class _Builder:
 
     def _mapping(self, node: Any, path: TreePath) -> dict[str, Any]:
         result: dict[str, Any] = {}
+        first_places: dict[str, Place] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node, path)
             if key is None:
                 continue
             key_path = (*path, key)
             place = _place(key_node.start_mark, self.source_map.source)
-            if key in result:
-                first = self._keys[key_path]
-                self._keys[key_path] = place
-                self.problems.add(
-                    key_path,
-                    "each key once",
-                    f"{fmt_value(key)} again",
-                    f"it stands first in line {first.line}",
-                    is_key=True,
-                )
-                continue
             self._keys[key_path] = place
-            result[key] = self.build(value_node, key_path)
+            if first_places.setdefault(key, place) is place:
+                result[key] = self.build(value_node, key_path)
+            else:
+                _add_repeated_key(key_path, first_places[key], self.problems)
         return result
 
     def _key(self, node: Any, path: TreePath) -> str | None:
@@ -330,6 +302,11 @@ def _is_utf8(text: str, path: TreePath, problems: ProblemList, *, is_key: bool =
         problems.silence(path)
         return False
     return True
+
+
+def _add_repeated_key(path: TreePath, first: Place, problems: ProblemList) -> None:
+    got, hint = f"{fmt_value(path[-1])} again", f"it stands first in line {first.line}"
+    problems.add(path, "each key once", got, hint, is_key=True)
 
 
 def _place(mark: Any, source: str) -> Place:

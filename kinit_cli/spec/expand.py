@@ -51,16 +51,24 @@ class WeightDecl:
 
 
 def expand(
-    spec: ModelSpec, params: Mapping[str, Number], problems: ProblemList
+    spec: ModelSpec,
+    params: Mapping[str, Number],
+    problems: ProblemList,
+    max_tensors: int | None = None,
 ) -> list[WeightDecl]:
     """List every weight of a spec in order, noting problems on the way.
+
+    Parameters
+    ----------
+    max_tensors : int, optional
+        `MAX_TENSORS` if absent.
 
     Raises
     ------
     SpecError
         At once, when the weights or the repeats are too many to go on.
     """
-    expander = _Expander(spec.dtype, problems)
+    expander = _Expander(spec.dtype, problems, max_tensors)
     return list(expander.iter_weights(spec.layers, params, ("layers",)))
 
 
@@ -90,7 +98,8 @@ def _evaluate(
 
 
 class _Expander:
-    def __init__(self, dtype: str, problems: ProblemList) -> None:
+    def __init__(self, dtype: str, problems: ProblemList, max_tensors: int | None) -> None:
+        self._max_tensors = MAX_TENSORS if max_tensors is None else max_tensors
         self._dtype = dtype
         self._problems = problems
         self._n_tensors = 0
@@ -140,8 +149,8 @@ class _Expander:
             weight_name = self._name(template, names, weight_path, is_key=True)
             shape, is_shape_sound = self._shape(weight, names, (*weight_path, "shape"))
             self._n_tensors += 1
-            if self._n_tensors > MAX_TENSORS:
-                self._stop(f"at most {MAX_TENSORS:,} tensors")
+            if self._n_tensors > self._max_tensors:
+                self._stop(f"at most {self._max_tensors:,} tensors")
             tensor_path = f"{layer_name}/{weight_name}"
             if len(tensor_path) > MAX_PATH_LENGTH:
                 expected = f"a path of at most {MAX_PATH_LENGTH} characters"

@@ -10,6 +10,7 @@ threads. That also allows cutting the products in slabs of rows, to stay in cach
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,9 +36,19 @@ class ExactnessError(KinitError):
 
 
 def orthogonal_matrix(
-    stream_key: StreamKey, rows: int, cols: int, gain: float
+    stream_key: StreamKey,
+    rows: int,
+    cols: int,
+    gain: float,
+    *,
+    on_block: Callable[[], None] | None = None,
 ) -> NDArray[np.float64]:
     """Give `gain` times a Haar-distributed matrix with orthonormal columns, or rows if fewer.
+
+    Parameters
+    ----------
+    on_block : callable, optional
+        Called before each block of reflectors; it may raise to give the work up.
 
     Returns
     -------
@@ -52,6 +63,8 @@ def orthogonal_matrix(
     q = np.eye(m, n)
     signs = np.ones(n)
     for k0 in reversed(range(0, n, REFLECTORS_PER_BLOCK)):
+        if on_block is not None:
+            on_block()
         k1 = min(k0 + REFLECTORS_PER_BLOCK, n)
         u, signs[k0:k1] = _reflectors(stream_key, m, k0, k1)
         _reflect(q[k0:, k0:], u, m)

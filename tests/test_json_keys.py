@@ -1,0 +1,266 @@
+"""docs/json.md says which keys the documents of `--json` have: those, and no others."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from kinit_cli.cli.main import JSON_SCHEMA_VERSION, run
+from kinit_cli.initializers.registry import INITIALIZER_TYPES
+
+PAGE = Path(__file__).parents[1] / "docs" / "json.md"
+
+SPEC = """\
+name: small
+seed: 7
+layers:
+  - name: dense
+    weights:
+      kernel: {shape: [20, 10]}
+      empty: {shape: [0]}
+      flag: {shape: [], dtype: bool, initializer: ones}
+"""
+BAD_SPEC = "layers: [{name: gâte, weights: {kernel: {shape: [-1]}}}]\n"
+
+#: Heading of a table of the page -> where such objects are in a document.
+OBJECTS = {
+    "An initializer": ["tensors", "initializer_config"],
+    "Statistics": ["tensors", "stats"],
+    "A histogram": ["tensors", "stats", "histogram"],
+}
+
+Keys = dict[str, set[str]]
+
+
+def documented(heading: str, column: str = "", *, table: int = 0) -> Keys:
+    """Give the types of each key that a table of the page lists, for one kind of document.
+
+    Parameters
+    ----------
+    column : str
+        Only the rows with a mark in this column, if there is one.
+    """
+    section = re.split(rf"^##+ {re.escape(heading)}$", PAGE.read_text("utf-8"), flags=re.M)[1]
+    section = re.split(r"^##+ ", section, flags=re.M)[0]
+    header, rows = re.findall(r"^(\|.*)\n\|[-|]+\|\n((?:\|.*\n)+)", section, re.M)[table]
+    names = cells_of(header)
+    keys: Keys = {}
+    for row in rows.splitlines():
+        cells = dict(zip(names, cells_of(row), strict=True))
+        key = cells[names[0]].strip("`")
+        assert key not in keys
+        if not column or cells[column]:
+            assert cells.get(column, "✓") == "✓"
+            keys[key] = set(cells["type"].split(" or "))
+    assert keys
+    return keys
+
+
+def cells_of(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip().removeprefix("|").removesuffix("|").split("|")]
+
+
+def type_of(value: object) -> str:
+    """Name a value's type as the page does; an empty array may be one of anything."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            (item,) = {type_of(item) for item in value} or {""}
+            return f"array of {item}"
+        case _:
+            return "object"
+
+
+def check_object(found: object, keys: Keys) -> None:
+    assert isinstance(found, dict)
+    assert set(found) == set(keys)
+    for key, value in found.items():
+        types, got = keys[key], type_of(value)
+        fits = any(a.startswith(got) for a in types) if got == "array of " else got in types
+        assert fits, (key, value, types)
+
+
+def objects_at(document: Any, path: list[str]) -> Iterator[Any]:
+    """Go down keys and through arrays, leaving out what is null."""
+    if isinstance(document, list):
+        for item in document:
+            yield from objects_at(item, path)
+    elif not path and document is not None:
+        yield document
+    elif document is not None:
+        yield from objects_at(document[path[0]], path[1:])
+
+
+def check_document(document: Any, column: str) -> None:
+    check_object(document, documented("What a command prints", column))
+    assert document["tensors"]
+    for tensor in document["tensors"]:
+        check_object(tensor, documented("A tensor", column))
+    for heading, path in OBJECTS.items():
+        if path[1] in documented("A tensor", column):
+            found = list(objects_at(document, path))
+            assert found, heading
+            for item in found:
+                check_object(item, documented(heading))
+
+
+class Runs:
+    """Runs commands in a folder and gives the documents that they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+        self._capsys = capsys
+        (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
+        (folder / "bad.yaml").write_text(BAD_SPEC, encoding="utf-8")
+        (folder / "nothing.yaml").write_text("", encoding="utf-8")
+
+    def __call__(self, *arguments: str, exit_code: int = 0) -> Any:
+        assert run([*arguments, "--json"]) == exit_code
+        printed = self._capsys.readouterr().out
+        assert printed.isascii()
+        return json.loads(printed)
+
+
+@pytest.fixture
+def runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Runs:
+    monkeypatch.chdir(tmp_path)
+    return Runs(capsys, tmp_path)
+
+
+def write_foreign_file() -> None:
+    """Write what kinit does not: no manifest, values that are not finite, text."""
+    with h5py.File("foreign.h5", "w") as file:
+        file["none/finite"] = np.array([np.nan, np.inf], np.float32)
+        file["some/finite"] = np.array([1, 2, np.nan], np.float64)
+        file["words"] = np.array([b"a", b"b"])
+        file["größe"] = np.arange(5, dtype=np.int64)
+
+
+def iter_documents(runs: Runs) -> Iterator[tuple[str, Any]]:
+    """Print documents of every kind, with null wherever the page allows it."""
+    write_foreign_file()
+    yield "dry run", runs("generate", "spec.yaml", "--dry-run")
+    yield "dry run", runs("generate", "spec.yaml", "--dry-run", "-o", "w.h5", "--quiet")
+    Path("nameless.yaml").write_text(SPEC.partition("\n")[2], encoding="utf-8")
+    yield "dry run", runs("generate", "nameless.yaml", "--dry-run")
+    for out in ("w.h5", "w/"):
+        yield "generate", runs("generate", "spec.yaml", "-o", out)
+        yield "inspect", runs("inspect", out)
+    yield "inspect", runs("inspect", "w/dense/kernel.npy")
+    yield "inspect", runs("inspect", "foreign.h5")
+
+
+def test_documents_have_the_keys_of_the_page(runs: Runs) -> None:
+    seen = set()
+    for column, document in iter_documents(runs):
+        seen.add(column)
+        assert document["schema_version"] == JSON_SCHEMA_VERSION == 1
+        check_document(document, column)
+    assert seen == {"generate", "dry run", "inspect"}
+
+
+def test_what_may_be_null_sometimes_is(runs: Runs) -> None:
+    documents = [document for _, document in iter_documents(runs)]
+    null_keys = {
+        key
+        for document in documents
+        for path in ([], ["tensors"], *OBJECTS.values())
+        if len(path) < 2 or path[1] in document["tensors"][0]
+        for item in objects_at(document, path)
+        for key, value in item.items()
+        if value is None
+    }
+    tables = ["What a command prints", "A tensor", *OBJECTS]
+    assert null_keys == {
+        key for heading in tables for key, types in documented(heading).items() if "null" in types
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("usage", ["generate", "spec.yaml"]),
+        ("usage", ["generate", "spec.yaml", "-o", "-", "--format", "hdf5"]),
+        ("spec", ["generate", "bad.yaml", "--dry-run"]),
+        ("spec", ["generate", "nothing.yaml", "--dry-run"]),
+        ("error", ["inspect", "absent.h5"]),
+        ("system", ["generate", "spec.yaml", "-o", "w.h5"]),
+        ("memory", ["generate", "spec.yaml", "-o", "w.h5"]),
+        ("internal", ["generate", "spec.yaml", "-o", "w.h5"]),
+    ],
+)
+def test_errors_have_the_keys_of_the_page(
+    kind: str, arguments: list[str], runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = {
+        "system": OSError(28, os.strerror(28)),
+        "memory": MemoryError(),
+        "internal": KeyError(),
+    }
+    if kind in raised:
+        monkeypatch.delenv("KINIT_DEBUG", raising=False)
+        monkeypatch.setattr("kinit_cli.pipeline.generate", fail_with(raised[kind]))
+    document = runs(*arguments, exit_code=2)
+    check_object(document, documented("An error"))
+    check_object(document["error"], documented("An error", table=1))
+    assert document["error"]["kind"] == kind
+    assert bool(document["error"]["problems"]) == (kind == "spec")
+    for problem in document["error"]["problems"]:
+        check_object(problem, documented("An error", table=2))
+    assert f"`{kind}`: " in PAGE.read_text("utf-8")
+
+
+def fail_with(error: BaseException) -> Any:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_the_kinds_of_errors_are_those_of_the_program() -> None:
+    program = (PAGE.parents[1] / "kinit_cli" / "cli" / "main.py").read_text("utf-8")
+    raised = set(re.findall(r'_failed\(argv, "(\w+)"', program))
+    (row,) = re.findall(r"^\| `kind` \| string \| (.*) \|$", PAGE.read_text("utf-8"), re.M)
+    assert set(re.findall(r"`(\w+)`: ", row)) == raised
+
+
+def test_an_initializer_has_its_class_and_arguments(runs: Runs) -> None:
+    arguments = {kind.class_name: [a.name for a in kind.arguments] for kind in INITIALIZER_TYPES}
+    for tensor in runs("generate", "spec.yaml", "--dry-run")["tensors"]:
+        config = tensor["initializer_config"]
+        assert list(config["config"]) == arguments[config["class_name"]]
+
+
+def test_a_key_too_many_or_too_few_is_noticed(runs: Runs) -> None:
+    document = runs("generate", "spec.yaml", "-o", "w.h5")
+    check_document(document, "generate")
+    for change in (
+        lambda d: d.pop("engine"),
+        lambda d: d.update(extra=1),
+        lambda d: d["tensors"][0].pop("recorded_digest"),
+        lambda d: d["tensors"][0]["stats"].update(median=0.0),
+        lambda d: d["tensors"][0]["stats"]["histogram"].update(edges=[1]),
+        lambda d: d.update(n_bytes=None),
+    ):
+        changed = json.loads(json.dumps(document))
+        change(changed)
+        with pytest.raises(AssertionError):
+            check_document(changed, "generate")
