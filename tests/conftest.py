@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SMALL_SPEC = """\
 seed: 7
@@ -22,6 +23,10 @@ layers:
       recurrent_kernel: {shape: [16, 64]}
       count: {shape: [], dtype: int64}
 """
+
+# An example may be slow on a busy machine; the whole run has a limit of its own.
+settings.register_profile("kinit", deadline=None)
+settings.load_profile("kinit")
 
 Kinit = Callable[..., "subprocess.CompletedProcess[bytes]"]
 

@@ -51,7 +51,7 @@ def fill(draw: Draw, start: int, count: int, shape: tuple[int, ...], dtype: str)
 
 @pytest.mark.parametrize("dtype", FLOAT_DTYPES)
 @pytest.mark.parametrize("draw", TILED_DRAWS, ids=lambda draw: type(draw).__name__)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=st.integers(0, 400), cuts=st.lists(st.integers(0, 1200), max_size=6))
 def test_any_tiling_is_one_tile(draw: Draw, dtype: str, rows: int, cuts: list[int]) -> None:
     if isinstance(draw, ConstantArray):
@@ -82,7 +82,7 @@ def test_large_tiles_are_the_reference(draw: Draw, start: int) -> None:
 
 
 @pytest.mark.parametrize("draw", RANDOM_DRAWS, ids=lambda draw: type(draw).__name__)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(start=st.one_of(st.integers(0, 2**62), st.integers(2**34 - 300, 2**34 + 8)))
 def test_any_start(draw: Draw, start: int) -> None:
     whole = fill(draw, start, 300, (2**63,), "float32")

@@ -182,7 +182,7 @@ def test_the_number_of_threads_changes_no_byte(mixed: Plan, tmp_path: Path, writ
     assert len(digests) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=12),
     tile=st.integers(1, 700),

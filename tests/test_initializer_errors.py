@@ -166,6 +166,25 @@ def test_a_shape_that_does_not_suit(shape: str, initializer: str, message: str) 
     assert problems == [f"spec.yaml:1:46: layers[0].weights.kernel.shape: expected {message}"]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{constant: {value: [1, 2, 3]}}",
+        "{he_normal: {input_axes: [5], output_axes: [0]}}",
+        "identity",
+        "orthogonal",
+    ],
+)
+def test_nothing_is_said_of_a_shape_that_is_at_fault_itself(written: str) -> None:
+    (problem,) = problems_of(one_weight(f"shape: [-1], initializer: {written}"))
+    assert "layers[0].weights.kernel.shape[0]: expected a whole number" in problem
+
+
+def test_what_does_not_depend_on_the_shape_is_said_nevertheless() -> None:
+    problems = problems_of(one_weight("shape: [-1], initializer: {uniform: {minval: 1}}"))
+    assert [problem.split(": ")[1].split(".")[-1] for problem in problems] == ["shape[0]", "maxval"]
+
+
 def test_all_faults_of_one_initializer_are_reported() -> None:
     text = one_weight(
         "shape: [2], initializer: {uniform: {minval: x, maxval: y, std: 1, seed: -1}}"

@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import import_oracle
@@ -178,14 +178,12 @@ def draw_by_keras(initializer: Any, shape: tuple[int, ...]) -> Draw:
 SMALL_SHAPES = st.lists(st.integers(0, 50), min_size=0, max_size=5).map(tuple)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(FAN_CLASSES), SMALL_SHAPES)
 def test_scaled_parameters(name: str, shape: tuple[int, ...]) -> None:
     found = tensor_of(name, str(list(shape))).draw
     assert repr(found) == repr(draw_by_keras(name, shape))
 
 
-@settings(deadline=None)
 @given(
     SMALL_SHAPES,
     st.floats(1e-3, 1e3),
@@ -202,7 +200,6 @@ def test_variance_scaling_parameters(
 
 
 @needs_axes
-@settings(deadline=None)
 @given(st.sampled_from(FAN_CLASSES), st.permutations([-1, 0, 1]), st.integers(0, 3))
 def test_parameters_of_named_axes(name: str, axes: list[int], cut: int) -> None:
     config = {"input_axes": axes[:cut], "output_axes": axes[cut:]}

@@ -106,9 +106,16 @@ def check_moments(values: NDArray[Any], tensor: TensorPlan) -> None:
     assert abs(exact.std() - expected.stddev) < N_SIGMA * error / math.sqrt(2)
 
 
-@pytest.mark.parametrize("name", RANDOM_CLASSES)
-def test_moments(name: str) -> None:
-    shape = (300, 200) if name == "Orthogonal" else (7, 100, 300)
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *((name, (7, 100, 300)) for name in RANDOM_CLASSES if name != "Orthogonal"),
+        ("Orthogonal", (300, 200)),
+        ("Orthogonal", (200, 300)),
+        ("Orthogonal", (5, 50, 200)),
+    ],
+)
+def test_moments(name: str, shape: tuple[int, ...]) -> None:
     config = {"seed": 7}
     if name in ("RandomNormal", "TruncatedNormal"):
         config |= {"mean": 0.5, "stddev": 2.0}

@@ -253,7 +253,7 @@ def test_threads_may_read_at_once(h5: Path) -> None:
         assert all(pool.map(read, tasks))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.integers(1, 5), max_size=4).map(tuple), st.data())
 def test_boxes_give_the_flat_range(shape: tuple[int, ...], data: st.DataObject) -> None:
     values = np.arange(math.prod(shape)).reshape(shape)

@@ -148,7 +148,7 @@ def test_hdf5_that_shrinks_while_open_is_an_error(h5: Path) -> None:
             read_all(opened, "x")
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(data=st.data())
 def test_hdf5_with_damaged_bytes_is_read_or_refused(
     data: st.DataObject, small_hdf5: bytes, tmp_path_factory: pytest.TempPathFactory

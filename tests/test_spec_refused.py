@@ -343,13 +343,13 @@ def test_the_fuzzed_specs_are_sound() -> None:
     assert len(plan_of(SOUND_JSON).tensors) == 1
 
 
-@settings(max_examples=N_FUZZ_EXAMPLES, deadline=None)
+@settings(max_examples=N_FUZZ_EXAMPLES)
 @given(st.binary(), st.sampled_from(["a.yaml", "a.json"]))
 def test_fuzz_bytes(raw: bytes, source: str) -> None:
     check_that_only_problems_are_raised(raw, source)
 
 
-@settings(max_examples=N_FUZZ_EXAMPLES, deadline=None)
+@settings(max_examples=N_FUZZ_EXAMPLES)
 @given(
     st.sampled_from([SOUND, SOUND_JSON]),
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 12), PIECES), min_size=1, max_size=4),

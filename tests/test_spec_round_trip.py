@@ -150,7 +150,6 @@ def plan_of_data(data: Any) -> Plan:
     return make_plan(check_spec(data, ProblemList(SourceMap(source="data"))))
 
 
-@settings(deadline=None)
 @given(SOUND_SPECS, st.booleans(), st.sampled_from([None, 2, "\t"]))
 def test_a_spec_is_the_same_as_json_and_as_yaml(
     spec: dict[str, Any], is_plain: bool, indent: int | str | None
@@ -163,7 +162,6 @@ def test_a_spec_is_the_same_as_json_and_as_yaml(
     assert plan_of(yaml_text(spec, is_flow=is_plain), "a.yaml") == plan
 
 
-@settings(deadline=None)
 @given(SOUND_SPECS, st.booleans())
 def test_what_a_plan_records_gives_the_same_plan(spec: dict[str, Any], is_seeded: bool) -> None:
     if not is_seeded:
@@ -176,7 +174,6 @@ def test_what_a_plan_records_gives_the_same_plan(spec: dict[str, Any], is_seeded
     assert again.document == plan.document == {**spec, "seed": plan.seed}
 
 
-@settings(deadline=None)
 @given(SOUND_SPECS)
 def test_a_manifest_gives_the_same_plan(spec: dict[str, Any]) -> None:
     plan = plan_of_data(spec)
@@ -200,7 +197,7 @@ def test_the_generated_specs_cover_the_language() -> None:
     """Hold the strategy to its promise: a filter could silently leave only small specs."""
     seen: set[str] = set()
 
-    @settings(deadline=None, database=None, derandomize=True, max_examples=200)
+    @settings(database=None, derandomize=True, max_examples=200)
     @given(SOUND_SPECS)
     def collect(spec: dict[str, Any]) -> None:
         plan = plan_of_data(spec)

@@ -71,7 +71,7 @@ def test_truncated_normal_units_are_the_reference(words: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("dtype_name", FLOAT_DTYPES)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(mean=FLOATS_32, stddev=SCALES, seed=st.integers(0, 2**32))
 def test_both_normals_are_the_reference(
     dtype_name: str, mean: float, stddev: float, seed: int
@@ -87,7 +87,7 @@ def test_both_normals_are_the_reference(
 
 
 @pytest.mark.parametrize("dtype_name", FLOAT_DTYPES)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(minval=FLOATS_32, width=SCALES, seed=st.integers(0, 2**32))
 def test_uniform_is_the_reference_and_never_reaches_maxval(
     dtype_name: str, minval: float, width: float, seed: int

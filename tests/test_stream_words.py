@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stream_vectors import assert_same_bits, poisoned
 
@@ -30,7 +30,6 @@ def words(stream_key: StreamKey, start: int, count: int) -> np.ndarray:
     return out
 
 
-@settings(deadline=None)
 @given(key=WORD_64, nonce=WORD_64, start=STARTS, count=st.integers(0, 600))
 def test_fast_is_reference(key: int, nonce: int, start: int, count: int) -> None:
     stream_key = StreamKey(key=key, nonce=nonce)

@@ -101,7 +101,7 @@ def test_rows_that_are_measured_together_are_the_definition() -> None:
     assert METER.measure(values).moments == definition(values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations(range(6)), st.integers(0, 2**32 - 1))
 def test_any_order_of_tiles_gives_the_same_bits(order: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -148,7 +148,7 @@ def test_against_fsum_and_scipy() -> None:
     assert stats.count == values.size
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     hnp.arrays(
         st.sampled_from(["<f4", ">f4", "<f8", "<f2", "<i4", "<u8", "|i1", "|b1"]),

@@ -189,9 +189,6 @@ class _ArgumentReader:
             raw = config.get("seed") if isinstance(config, dict) else raw
         if isinstance(raw, str):
             raw = self._evaluated(raw, path)
-        elif raw is not None and (type(raw) is not int):
-            self._fail(path, "a seed: a whole number from 0 to 2**64 - 1, or null", fmt_value(raw))
-            return None
         if raw is None:
             return None
         if type(raw) is not int or not 0 <= raw < 2**64:

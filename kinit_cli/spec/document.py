@@ -254,12 +254,11 @@ class _Builder:
         if tag not in ("int", "float", "bool", "null"):
             return self._refuse_tag(node, path)
         try:
-            value = getattr(self._constructor, f"construct_yaml_{tag}")(node)
+            return getattr(self._constructor, f"construct_yaml_{tag}")(node)
         except _READER_FAULTS:
             self.problems.add(path, f"a valid {tag}", fmt_value(node.value))
             self.problems.silence(path)
             return None
-        return float(value) if isinstance(value, float) else value
 
 
 def _text(node: Any) -> str:

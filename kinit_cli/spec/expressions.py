@@ -156,10 +156,10 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Number]:
 def _power(base: Number, exponent: Number) -> Any:
     if isinstance(base, int) and isinstance(exponent, int) and exponent >= 0:
         # The least number of bits that the result can have; it has at most twice as many.
-        if (base.bit_length() - 1) * exponent >= MAX_BITS:
+        n_bits = (base.bit_length() - 1) * exponent
+        if n_bits >= MAX_BITS:
             raise ExpressionError("the result is too large")
-        return base**exponent
-    return float(base) ** exponent
+    return base**exponent
 
 
 def _bounded(value: Any) -> Number:
