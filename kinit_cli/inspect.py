@@ -13,18 +13,24 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kinit_cli.digest import TILE_ELEMENTS
+from kinit_cli.engines.registry import get_engine
+from kinit_cli.engines.saving import seconds_saved_measuring
 from kinit_cli.errors import KinitError, WeightsFileError, suggest
 from kinit_cli.formats.readers import open_weights
-from kinit_cli.meter import Meter, TileStats
+from kinit_cli.meter import TileStats
 from kinit_cli.summary import FileSummary, StatsAccumulator, TensorStats, TensorSummary
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from kinit_cli.engines.base import Engine
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
     from kinit_cli.manifest import Expectation, Manifest
+    from kinit_cli.meter import Meter
 
 _MAX_BATCH = 256
 _MAX_SUGGESTIONS_FROM = 2000
@@ -58,6 +64,7 @@ def inspect_file(
     pattern: str | None = None,
     jobs: int | None = None,
     progress: Callable[[int], object] | None = None,
+    on_fault: Callable[[str], None] = lambda reason: None,
 ) -> FileSummary:
     """Measure the tensors of a weights file, kinit's or not.
 
@@ -71,6 +78,8 @@ def inspect_file(
         Threads; the cores that this process may use if absent.
     progress : callable, optional
         Called with the number of bytes each time some have been measured.
+    on_fault : callable, optional
+        Called with the reason if compiled code would be faster but does not work here.
 
     Raises
     ------
@@ -84,7 +93,9 @@ def inspect_file(
         expected = _expected(file, manifest, notes)
         entries = _in_order_of_spec(select_entries(file, pattern), expected)
         numeric = [entry for entry in entries if entry.element is not None]
-        stats = _measure(file, numeric, jobs or default_jobs(), progress or _ignore)
+        jobs = jobs or default_jobs()
+        engine = _choose_engine(numeric, jobs, on_fault)
+        stats = _measure(_Worker(file, engine), numeric, jobs, progress or _ignore)
     tensors = tuple(
         _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
     )
@@ -118,8 +129,17 @@ def select_entries(file: WeightsFile, pattern: str | None) -> tuple[TensorEntry,
     return entries
 
 
+def _choose_engine(
+    entries: Sequence[TensorEntry], jobs: int, on_fault: Callable[[str], None]
+) -> Engine:
+    n_elements = sum(entry.n_elements for entry in entries)
+    return get_engine(
+        "auto", seconds_saved=seconds_saved_measuring(n_elements, jobs), on_fault=on_fault
+    )
+
+
 def _measure(
-    file: WeightsFile,
+    worker: _Worker,
     entries: Sequence[TensorEntry],
     jobs: int,
     progress: Callable[[int], object],
@@ -127,7 +147,7 @@ def _measure(
     """Measure tensors, each in tiles; the result does not depend on the number of threads."""
     stats: dict[str, TensorStats] = {}
     accumulator = StatsAccumulator()
-    for task, result in iter_results(_Worker(file), _iter_tasks(entries), jobs=jobs):
+    for task, result in iter_results(worker, _iter_tasks(entries), jobs=jobs):
         if isinstance(task, _Batch):
             assert isinstance(result, list)
             stats.update(zip((entry.path for entry in task.entries), result, strict=True))
@@ -144,8 +164,9 @@ def _measure(
 class _Worker:
     """Does the tasks; called from many threads at once."""
 
-    def __init__(self, file: WeightsFile) -> None:
+    def __init__(self, file: WeightsFile, engine: Engine) -> None:
         self._file = file
+        self._engine = engine
         self._local = threading.local()
 
     def __call__(self, task: _Tile | _Batch) -> TileStats | list[TensorStats]:
@@ -155,11 +176,12 @@ class _Worker:
 
     def _measure(self, entry: TensorEntry, index: int) -> TileStats:
         if not hasattr(self._local, "meter"):
-            self._local.meter = Meter()
+            self._local.meter = self._engine.make_meter()
+            self._local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
         meter: Meter = self._local.meter
         start = index * TILE_ELEMENTS
         stop = min(start + TILE_ELEMENTS, entry.n_elements)
-        return meter.measure(self._file.read(entry, start, stop))
+        return meter.measure(self._file.read(entry, start, stop, self._local.memory))
 
 
 def _whole(tile: TileStats) -> TensorStats:

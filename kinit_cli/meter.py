@@ -79,6 +79,21 @@ class TileStats:
     moments: Moments = Moments()
     grid_counts: GridCounts | None = None
 
+    def is_same(self, other: TileStats) -> bool:
+        """Tell whether every number has the same bits."""
+        return self._numbers() == other._numbers()
+
+    def _numbers(self) -> tuple[object, ...]:
+        grid = self.grid_counts
+        moments = self.moments
+        floats = (self.lowest, self.highest, moments.mean, moments.m2)
+        return (
+            (self.n_elements, self.n_nan, self.n_inf, self.n_zero),
+            (moments.count, moments.exponent),
+            [None if number is None else number.hex() for number in floats],
+            None if grid is None else (grid.buckets.tolist(), grid.counts.tolist()),
+        )
+
 
 class Meter:
     """Measures tiles; holds scratch memory, so each thread has its own."""
@@ -91,12 +106,15 @@ class Meter:
     def measure(self, tile: NDArray[Any]) -> TileStats:
         """Give the statistics of a 1-D array of any numeric dtype and byte order."""
         with np.errstate(all="ignore"):
-            values = self._widen(tile)
-            lowest = float(values.min(initial=math.inf))
-            highest = float(values.max(initial=-math.inf))
-            if math.isfinite(lowest) and math.isfinite(highest):
-                return self._measure_finite(values, lowest + 0.0, highest + 0.0)
-            return self._measure_mixed(values)
+            return self._measure_values(self._widen(tile))
+
+    def _measure_values(self, values: NDArray[Any]) -> TileStats:
+        """Measure a contiguous array of native float32 or float64."""
+        lowest = float(values.min(initial=math.inf))
+        highest = float(values.max(initial=-math.inf))
+        if math.isfinite(lowest) and math.isfinite(highest):
+            return self._measure_finite(values, lowest + 0.0, highest + 0.0)
+        return self._measure_mixed(values)
 
     def _measure_finite(self, values: NDArray[Any], lowest: float, highest: float) -> TileStats:
         # Zeros and ones are common, and need no pass: by rule 4 m2 is 0 and the mean the value.
@@ -104,7 +122,7 @@ class Meter:
         n_repeats = values.size if is_constant else 1
         grid_counts, n_zero = self._grid.count(values[:1] if is_constant else values)
         if is_constant:
-            exponent = _scale_exponent(lowest, highest)
+            exponent = scale_exponent(lowest, highest)
             mean = math.ldexp(lowest, -exponent)
             moments = Moments(count=values.size, mean=mean, exponent=exponent)
         else:
@@ -136,7 +154,7 @@ class Meter:
     def _moments(
         self, values: NDArray[Any], is_kept: NDArray[np.bool_] | None, lowest: float, highest: float
     ) -> Moments:
-        exponent = _scale_exponent(lowest, highest)
+        exponent = scale_exponent(lowest, highest)
         if exponent:
             values = np.ldexp(values, -exponent)
             lowest, highest = math.ldexp(lowest, -exponent), math.ldexp(highest, -exponent)
@@ -223,7 +241,8 @@ def _is_plain(values: NDArray[Any]) -> bool:
     return bool(values.flags.c_contiguous and values.flags.aligned)
 
 
-def _scale_exponent(lowest: float, highest: float) -> int:
+def scale_exponent(lowest: float, highest: float) -> int:
+    """Give the exponent of rule 2 for values between two finite extremes."""
     largest = max(abs(lowest), abs(highest))
     is_safe = 2.0**-_SAFE_EXPONENT <= largest <= 2.0**_SAFE_EXPONENT
     return 0 if is_safe or largest == 0 else math.frexp(largest)[1]

@@ -28,7 +28,7 @@ from kinit_cli.formats.atomic import staged
 from kinit_cli.formats.base import OpenLayout, Writer
 from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.manifest import manifest_text
-from kinit_cli.meter import Meter, TileStats
+from kinit_cli.meter import TileStats
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.stream.transforms import cast_float64
@@ -169,7 +169,7 @@ def _fill(
     for index, tensor in enumerate(plan.tensors):
         if not tensor.n_elements:
             summaries[index] = _Collector(tensor).summary()
-    worker = _Worker(plan, layout, engine)
+    worker = _Worker(plan, layout, engine, jobs)
     for _, results in iter_results(worker, _iter_units(plan), jobs=jobs, stop=worker.stop):
         for result in results:
             index = result.tensor_index
@@ -214,10 +214,11 @@ class _StoppedError(Exception):
 class _Worker:
     """Does the units of work; called from many threads at once."""
 
-    def __init__(self, plan: Plan, layout: OpenLayout, engine: Engine) -> None:
+    def __init__(self, plan: Plan, layout: OpenLayout, engine: Engine, jobs: int) -> None:
         self._plan = plan
         self._layout = layout
         self._engine = engine
+        self._jobs = jobs
         self._local = threading.local()
         # Whole matrices take much memory: one at a time.
         self._whole_lock = threading.Lock()
@@ -246,7 +247,7 @@ class _Worker:
         self, tensor_index: int, tensor: TensorPlan, draw: Orthogonal
     ) -> Iterator[_TileResult]:
         matrix = self._engine.orthogonal(
-            draw, tensor.stream_key, tensor.shape, on_block=self._check_stop
+            draw, tensor.stream_key, tensor.shape, jobs=self._jobs, on_block=self._check_stop
         ).reshape(-1)
         for tile_index, start in enumerate(range(0, matrix.size, TILE_ELEMENTS)):
             values = matrix[start : start + TILE_ELEMENTS]
@@ -265,7 +266,7 @@ class _Worker:
         """Give the thread's own tile memory as an array of the tensor's dtype."""
         local = self._local
         if not hasattr(local, "meter"):
-            local.meter = Meter()
+            local.meter = self._engine.make_meter()
             local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
         dtype = numpy_dtype(tensor.dtype.name)
         view: NDArray[Any] = local.memory[: n_elements * dtype.itemsize].view(dtype)

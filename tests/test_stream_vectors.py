@@ -1,4 +1,4 @@
-"""Every answer in vectors.json, from the reference and from the NumPy engine."""
+"""Every answer in vectors.json, from the reference and from every engine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from every_engine import every_engine
 from stream_vectors import (
     VECTORS_PATH,
     as_bits,
@@ -20,7 +21,7 @@ from stream_vectors import (
 
 from kinit_cli.draw import Orthogonal
 from kinit_cli.dtypes import numpy_dtype
-from kinit_cli.engines.numpy import NumpyEngine
+from kinit_cli.engines.base import Engine
 from kinit_cli.stream import STREAM_VERSION, reference
 from kinit_cli.stream.fill import fill_words
 from kinit_cli.stream.identity import StreamKey
@@ -76,9 +77,9 @@ def test_words(case: dict) -> None:
     assert hex_bits(reference.words(stream_key, case["start"], out.size)) == case["words"]
 
 
+@every_engine
 @pytest.mark.parametrize("case", VECTORS["values"], ids=case_id)
-def test_values(case: dict) -> None:
-    engine = NumpyEngine()
+def test_values(case: dict, engine: Engine) -> None:
     out = poisoned(1 << 20, numpy_dtype(case["dtype"]))
     engine.fill(out, case_draw(case), case_key(case), start=0, shape=out.shape)
     assert hex_bits(out[:8]) == case["first8_bits"]
@@ -114,10 +115,11 @@ def test_edge_words_of_the_transforms() -> None:
     assert hex_bits(out) == expected["uniform_0_1_f32"]
 
 
+@every_engine
 @pytest.mark.parametrize("case", VECTORS["orthogonal"], ids=lambda c: f"{c['rows']}x{c['cols']}")
-def test_orthogonal(case: dict) -> None:
+def test_orthogonal(case: dict, engine: Engine) -> None:
     shape = (case["rows"], case["cols"])
-    matrix = NumpyEngine().orthogonal(Orthogonal(gain=case["gain"]), case_key(case), shape)
+    matrix = engine.orthogonal(Orthogonal(gain=case["gain"]), case_key(case), shape)
     assert matrix.shape == shape
     first = matrix.reshape(-1)[: len(case["first_hex"])]
     assert [value.hex() for value in first.tolist()] == case["first_hex"]

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from numba import njit, types
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -26,15 +26,15 @@ class Kernel:
     ----------
     function : callable
         What Numba can compile.
-    signature : str
-        Argument and result types in Numba's notation.
+    signature : str or numba type
+        Argument and result types; a string is in Numba's notation.
     is_exact : bool
         All floating-point sums and products in it are integers that float64 holds exactly, so
         that products and sums may be fused and reordered without changing a bit.
     """
 
     def __init__(
-        self, function: Callable[..., Any], signature: str, *, is_exact: bool = False
+        self, function: Callable[..., Any], signature: Any, *, is_exact: bool = False
     ) -> None:
         self.function = function
         self.signature = signature
@@ -62,6 +62,11 @@ class Kernel:
         return compiled
 
 
-def kernel(signature: str, *, is_exact: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
+def read_only(element: Any) -> Any:
+    """Give the type of a 1-D C-contiguous array that is not written to, be it writable or not."""
+    return types.Array(element, 1, "C", readonly=True)
+
+
+def kernel(signature: Any, *, is_exact: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
     """Make a `Kernel` of a function: a decorator."""
     return lambda function: Kernel(function, signature, is_exact=is_exact)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kinit_cli.draw import Draw, Orthogonal
+    from kinit_cli.meter import Meter
     from kinit_cli.stream.identity import StreamKey
 
 
@@ -53,12 +54,15 @@ class Engine(Protocol):
         stream_key: StreamKey,
         shape: tuple[int, ...],
         *,
+        jobs: int = 1,
         on_block: Callable[[], None] | None = None,
     ) -> NDArray[Any]:
         """Give the whole matrix of an orthogonal tensor.
 
         Parameters
         ----------
+        jobs : int
+            Threads that this one matrix may use.
         on_block : callable, optional
             Called now and then, about once a second at the least; it may raise to give up.
 
@@ -67,4 +71,8 @@ class Engine(Protocol):
         array of float64, shape `matrix_shape(shape)`, C-contiguous
             Already multiplied by the gain; the caller casts it with `cast_float64`.
         """
+        ...
+
+    def make_meter(self) -> Meter:
+        """Give what measures tiles, for one thread."""
         ...

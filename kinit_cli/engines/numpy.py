@@ -16,6 +16,7 @@ from kinit_cli.draw import (
     matrix_shape,
 )
 from kinit_cli.engines.constants import fill_constant, fill_constant_array, fill_eye
+from kinit_cli.meter import Meter
 from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_uniform
 from kinit_cli.stream.orthogonal import orthogonal_matrix
 
@@ -65,8 +66,16 @@ class NumpyEngine:
         stream_key: StreamKey,
         shape: tuple[int, ...],
         *,
+        jobs: int = 1,
         on_block: Callable[[], None] | None = None,
     ) -> NDArray[np.float64]:
-        """Give the whole matrix of an orthogonal tensor, times its gain."""
+        """Give the whole matrix of an orthogonal tensor, times its gain.
+
+        NumPy's own threads do the products, so `jobs` changes nothing.
+        """
         rows, cols = matrix_shape(shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, on_block=on_block)
+
+    def make_meter(self) -> Meter:
+        """Give a meter for one thread."""
+        return Meter()

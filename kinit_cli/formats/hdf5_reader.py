@@ -84,7 +84,9 @@ class Hdf5File(WeightsFile):
             self._open_datasets.clear()
             self._file.close()
 
-    def read(self, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+    def read(
+        self, entry: TensorEntry, start: int, stop: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[Any]:
         """Give elements [start, stop) in C order; see `WeightsFile.read`."""
         stored = self._stored[entry.path]
         if entry.element is None:
@@ -96,6 +98,7 @@ class Hdf5File(WeightsFile):
                 entry.element,
                 offset=stored.offset + start * entry.element.itemsize,
                 n_elements=stop - start,
+                memory=memory,
             )
         elements = np.empty(stop - start, entry.element)
         with self._reading(repr(entry.path)), self._lock:

@@ -77,7 +77,9 @@ class NpyFile(WeightsFile):
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
-    def read(self, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+    def read(
+        self, entry: TensorEntry, start: int, stop: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[Any]:
         """Give elements [start, stop) in C order; see `WeightsFile.read`."""
         stored = self._stored[entry.path]
         if entry.element is None:
@@ -92,6 +94,7 @@ class NpyFile(WeightsFile):
                     entry.element,
                     offset=stored.offset + start * entry.element.itemsize,
                     n_elements=stop - start,
+                    memory=memory,
                 )
         except (OSError, ValueError) as error:
             raise file_error(

@@ -76,10 +76,18 @@ class WeightsFile(ABC):
     notes: tuple[str, ...]
 
     @abstractmethod
-    def read(self, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+    def read(
+        self, entry: TensorEntry, start: int, stop: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[Any]:
         """Give elements [start, stop) in C order, 1-D, of dtype `entry.element`.
 
-        May be called from several threads. The array may be read-only and in any byte order.
+        May be called from several threads. The array may be in any byte order.
+
+        Parameters
+        ----------
+        memory : 1-D array, optional
+            Where the elements may be put, if there are enough bytes; the next call that is given
+            it overwrites them. Memory that is used again need not be mapped again.
 
         Raises
         ------
@@ -121,25 +129,31 @@ def natural_key(path: str) -> list[tuple[int, str]]:
 
 
 def read_at(
-    descriptor: int, path: Path, element: np.dtype[Any], *, offset: int, n_elements: int
+    descriptor: int,
+    path: Path,
+    element: np.dtype[Any],
+    *,
+    offset: int,
+    n_elements: int,
+    memory: NDArray[np.uint8] | None = None,
 ) -> NDArray[Any]:
-    """Read elements that lie one after the other at a byte offset."""
+    """Read elements that lie one after the other at a byte offset; `memory` as in `read`."""
     n_bytes = n_elements * element.itemsize
-    parts: list[bytes] = []
+    if memory is None or memory.size < n_bytes:
+        memory = np.empty(n_bytes, np.uint8)
+    data = memory[:n_bytes]
     n_read = 0
     while n_read < n_bytes:
-        part = os.pread(descriptor, n_bytes - n_read, offset + n_read)
-        if not part:
+        n_got = os.preadv(descriptor, [data[n_read:]], offset + n_read)
+        if not n_got:
             raise file_error(
                 path,
                 expected=f"{n_bytes} bytes at offset {offset}",
                 got=f"{n_read}",
                 hint="the file became shorter while it was read; run again on a finished file",
             )
-        parts.append(part)
-        n_read += len(part)
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    return np.frombuffer(data, dtype=element)
+        n_read += n_got
+    return data.view(element)
 
 
 def iter_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[slice, ...]]:

@@ -64,8 +64,7 @@ class WordSource:
         ValueError
             If the range leaves [0, WORD_STOP).
         """
-        if start < 0 or count < 0 or start + count > WORD_STOP:
-            raise ValueError(f"words [{start}, {start + count}) are outside [0, 2**66)")
+        validate_words(start, count)
         keys = _round_keys(stream_key.key)
         offset = 0
         while offset < count:
@@ -88,6 +87,12 @@ class WordSource:
         words = self._words[: n_blocks * WORDS_PER_BLOCK]
         _last_round(lanes, keys[-1], words.reshape(n_blocks, WORDS_PER_BLOCK))
         return words
+
+
+def validate_words(start: int, count: int) -> None:
+    """Raise ValueError if words [start, start + count) leave [0, WORD_STOP)."""
+    if start < 0 or count < 0 or start + count > WORD_STOP:
+        raise ValueError(f"words [{start}, {start + count}) are outside [0, 2**66)")
 
 
 def _round_keys(key: int) -> list[tuple[int, int]]:

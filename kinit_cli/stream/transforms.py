@@ -52,11 +52,13 @@ class Affine:
     offset: float
 
 
+@lru_cache(maxsize=1024)
 def normal_affine(mean: float, stddev: float) -> Affine:
     """Give the map from units of 2^-26 to values, for both normals."""
     return Affine(scale=round_to_float32(stddev) * 2.0**-26, offset=round_to_float32(mean))
 
 
+@lru_cache(maxsize=1024)
 def uniform_affine(minval: float, maxval: float) -> Affine:
     """Give the map from 0 <= k < 2^29 to values."""
     return Affine(
@@ -70,6 +72,7 @@ def round_to_float32(value: float) -> float:
         return float(np.float32(value))
 
 
+@lru_cache(maxsize=1024)
 def largest_below(bound: float, dtype: DTypeLike) -> float:
     """Give the largest value of a float dtype below `bound` as that dtype has it.
 

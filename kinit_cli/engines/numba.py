@@ -1,0 +1,187 @@
+"""The Numba engine: compiled for the processor at hand, the same bits as the NumPy engine.
+
+Importing this module imports Numba. Each kernel is compared with the NumPy engine on a few
+elements before its first use; one that cannot be compiled or gives other bits is not used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+
+from kinit_cli.compiled import narrow, stream
+from kinit_cli.compiled.meter import CompiledMeter
+from kinit_cli.draw import Draw, Normal, Orthogonal, TruncatedNormal, Uniform
+from kinit_cli.engines.numpy import NumpyEngine
+from kinit_cli.meter import Meter
+from kinit_cli.stream.identity import StreamKey
+from kinit_cli.stream.philox import validate_words
+from kinit_cli.stream.transforms import Affine, largest_below, normal_affine, uniform_affine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Called with the reason why a part of the work is left to the NumPy engine.
+OnFault = Callable[[str], None]
+
+#: 16-bit floats are float32 first, so many at a time.
+_NARROW_STEP = 1 << 15
+_NARROW_KERNELS = {
+    np.dtype(np.float16): narrow.to_float16,
+    np.dtype(ml_dtypes.bfloat16): narrow.to_bfloat16,
+}
+_FILL_KERNELS = {
+    np.dtype(np.float32): stream.fill_float32,
+    np.dtype(np.float64): stream.fill_float64,
+}
+_PROBE_KEY = StreamKey(key=0x0123456789ABCDEF, nonce=0xFEDCBA9876543210)
+_PROBE_DRAWS: tuple[Draw, ...] = (
+    Uniform(minval=-0.05, maxval=0.1),
+    Normal(mean=0.25, stddev=1.5),
+    TruncatedNormal(mean=-1.0, stddev=0.02),
+)
+
+
+class NumbaEngine:
+    """Fills tiles with compiled kernels; see `kinit_cli.engines.base.Engine`."""
+
+    name: str = "numba"
+
+    def __init__(self, on_fault: OnFault) -> None:
+        self._numpy = NumpyEngine()
+        self._on_fault = on_fault
+        self._is_sound: dict[object, bool] = {}
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    def fill(
+        self,
+        out: NDArray[Any],
+        draw: Draw,
+        stream_key: StreamKey,
+        *,
+        start: int,
+        shape: tuple[int, ...],
+    ) -> None:
+        """Write elements [start, start + out.size) of a tensor into `out`, in place."""
+        is_streamed = isinstance(draw, (Uniform, Normal, TruncatedNormal))
+        if is_streamed and out.flags.aligned and self._can_fill(out.dtype):
+            self._fill(out, draw, stream_key, start)
+        else:
+            self._numpy.fill(out, draw, stream_key, start=start, shape=shape)
+
+    def orthogonal(
+        self,
+        draw: Orthogonal,
+        stream_key: StreamKey,
+        shape: tuple[int, ...],
+        *,
+        jobs: int = 1,
+        on_block: Callable[[], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """Give the whole matrix of an orthogonal tensor, times its gain."""
+        return self._numpy.orthogonal(draw, stream_key, shape, jobs=jobs, on_block=on_block)
+
+    def make_meter(self) -> Meter:
+        """Give a meter for one thread."""
+        return CompiledMeter() if self._is_trusted("statistics", _probe_meter) else Meter()
+
+    def _can_fill(self, dtype: np.dtype[Any]) -> bool:
+        if dtype not in _FILL_KERNELS and dtype not in _NARROW_KERNELS:
+            return False
+        return self._is_trusted(dtype, lambda: self._probe_fill(dtype))
+
+    def _fill(self, out: NDArray[Any], draw: Draw, stream_key: StreamKey, start: int) -> None:
+        validate_words(start, out.size)
+        if out.dtype in _FILL_KERNELS:
+            _call_fill(out, draw, stream_key, start, _highest(draw, out.dtype))
+            return
+        # The bound is a value of the narrow type, so rounding to that cannot pass it.
+        highest = _highest(draw, out.dtype)
+        to_narrow, out_bits, wide = _NARROW_KERNELS[out.dtype], out.view(np.uint16), self._wide()
+        for offset in range(0, out.size, _NARROW_STEP):
+            piece = wide[: min(_NARROW_STEP, out.size - offset)]
+            _call_fill(piece, draw, stream_key, start + offset, highest)
+            to_narrow(piece, out_bits[offset : offset + piece.size])
+
+    def _wide(self) -> NDArray[np.float32]:
+        local = self._local
+        if not hasattr(local, "wide"):
+            local.wide = np.empty(_NARROW_STEP, np.float32)
+        wide: NDArray[np.float32] = local.wide
+        return wide
+
+    # --- trust --------------------------------------------------------------------------------
+
+    def _is_trusted(self, part: object, probe: Callable[[], bool]) -> bool:
+        """Tell whether a part works, which is tried out once."""
+        if part not in self._is_sound:
+            with self._lock:
+                if part not in self._is_sound:
+                    self._is_sound[part] = self._try_out(part, probe)
+        return self._is_sound[part]
+
+    def _try_out(self, part: object, probe: Callable[[], bool]) -> bool:
+        try:
+            is_sound, reason = probe(), "it gives other values than the NumPy engine"
+        except Exception as error:  # noqa: BLE001 - a compiler can fail in any way
+            is_sound, reason = False, f"{type(error).__name__}: {error}"
+        if not is_sound:
+            self._on_fault(f"the compiled engine fails for {part} ({reason})")
+        return is_sound
+
+    def _probe_fill(self, dtype: np.dtype[Any]) -> bool:
+        """Compare three steps, beginning within a counter, over a carry between its words."""
+        count, start = 2 * stream.WORDS_PER_STEP + 5, 2**34 - stream.WORDS_PER_STEP - 3
+        for draw in _PROBE_DRAWS:
+            found, expected = np.zeros(count, dtype), np.ones(count, dtype)
+            self._fill(found, draw, _PROBE_KEY, start)
+            self._numpy.fill(expected, draw, _PROBE_KEY, start=start, shape=(2**40,))
+            if found.tobytes() != expected.tobytes():
+                return False
+        return True
+
+
+def _probe_meter() -> bool:
+    """Compare the statistics of a whole chunk and a short one."""
+    values = np.empty(2**14 + 1001, np.float32)
+    NumpyEngine().fill(values, _PROBE_DRAWS[1], _PROBE_KEY, start=0, shape=values.shape)
+    values[::97] = -0.0
+    return CompiledMeter().measure(values).is_same(Meter().measure(values))
+
+
+def _call_fill(
+    out: NDArray[Any], draw: Draw, stream_key: StreamKey, start: int, highest: float
+) -> None:
+    kind, affine = _kind_and_affine(draw)
+    _FILL_KERNELS[out.dtype](
+        out,
+        kind,
+        stream_key.key,
+        stream_key.nonce,
+        start >> 2,
+        start & 3,
+        affine.scale,
+        affine.offset,
+        highest,
+    )
+
+
+def _kind_and_affine(draw: Draw) -> tuple[int, Affine]:
+    match draw:
+        case Uniform(minval=minval, maxval=maxval):
+            return stream.UNIFORM, uniform_affine(minval, maxval)
+        case Normal(mean=mean, stddev=stddev):
+            return stream.NORMAL, normal_affine(mean, stddev)
+        case TruncatedNormal(mean=mean, stddev=stddev):
+            return stream.TRUNCATED_NORMAL, normal_affine(mean, stddev)
+        case _:
+            raise TypeError(f"{draw!r} is not drawn from the stream")
+
+
+def _highest(draw: Draw, dtype: np.dtype[Any]) -> float:
+    return largest_below(draw.maxval, dtype) if isinstance(draw, Uniform) else 0.0
