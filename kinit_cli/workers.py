@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from kinit_cli.cores import count_cores
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -20,11 +21,7 @@ _TASKS_PER_THREAD = 3
 
 def default_jobs() -> int:
     """Count the cores that this process may use, up to `MAX_DEFAULT_JOBS`."""
-    if hasattr(os, "sched_getaffinity"):
-        n_cores = len(os.sched_getaffinity(0))
-    else:
-        n_cores = os.cpu_count() or 1
-    return min(n_cores, MAX_DEFAULT_JOBS)
+    return min(count_cores(), MAX_DEFAULT_JOBS)
 
 
 def iter_results(

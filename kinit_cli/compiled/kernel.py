@@ -13,7 +13,7 @@ from typing import Any
 
 from numba import njit, types
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": False}
 
 # Numba's compiler has a lock of its own; this one keeps two threads from compiling the same.
 _compile_lock = threading.Lock()
@@ -28,17 +28,11 @@ class Kernel:
         What Numba can compile.
     signature : str or numba type
         Argument and result types; a string is in Numba's notation.
-    is_exact : bool
-        All floating-point sums and products in it are integers that float64 holds exactly, so
-        that products and sums may be fused and reordered without changing a bit.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], signature: Any, *, is_exact: bool = False
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
         self.function = function
         self.signature = signature
-        self._options = {**_OPTIONS, "fastmath": {"contract", "reassoc"} if is_exact else False}
         self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -54,11 +48,11 @@ class Kernel:
 
     def _compile(self) -> Callable[..., Any]:
         try:
-            compiled: Callable[..., Any] = njit(self.signature, cache=True, **self._options)(
+            compiled: Callable[..., Any] = njit(self.signature, cache=True, **_OPTIONS)(
                 self.function
             )
         except Exception:  # noqa: BLE001 - whatever ails the cache, the next line does without it
-            compiled = njit(self.signature, **self._options)(self.function)
+            compiled = njit(self.signature, **_OPTIONS)(self.function)
         return compiled
 
 
@@ -67,6 +61,6 @@ def read_only(element: Any) -> Any:
     return types.Array(element, 1, "C", readonly=True)
 
 
-def kernel(signature: Any, *, is_exact: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
+def kernel(signature: Any) -> Callable[[Callable[..., Any]], Kernel]:
     """Make a `Kernel` of a function: a decorator."""
-    return lambda function: Kernel(function, signature, is_exact=is_exact)
+    return lambda function: Kernel(function, signature)

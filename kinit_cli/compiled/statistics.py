@@ -78,7 +78,7 @@ def scan_float32(values: Any, grid: Any, extremes: Any, zeros: Any) -> bool:
     extremes[0], extremes[1] = pair[0], pair[1]
     zeros[0] = n_zero
     zeros[1] = n_negative_zero
-    return largest < _FLOAT32_INFINITY
+    return bool(largest < _FLOAT32_INFINITY)
 
 
 @kernel(boolean(read_only(float64), uint32[::1], float64[::1], int64[::1]))
@@ -114,7 +114,7 @@ def scan_float64(values: Any, grid: Any, extremes: Any, zeros: Any) -> bool:
     extremes.view(np.int64)[1] = high ^ ((high >> 63) & _MASK_63)
     zeros[0] = n_zero
     zeros[1] = n_negative_zero
-    return largest < _FLOAT64_INFINITY
+    return bool(largest < _FLOAT64_INFINITY)
 
 
 @kernel("int64(uint32[::1], int64, uint16[::1], int64[::1])")
@@ -158,7 +158,7 @@ def collect(grid: Any, n_negative_zero: int, buckets: Any, counts: Any) -> int:
 
 
 @njit(inline="always")
-def _fold(sums: Any, length: int) -> float:
+def _fold(sums: Any, length: int) -> Any:
     """Sum the first `length` elements, a power of two, by folding them in halves."""
     half = length // 2
     while half:
@@ -169,7 +169,7 @@ def _fold(sums: Any, length: int) -> float:
 
 
 @njit(inline="always")
-def _square(x: Any, mean: float) -> float:
+def _square(x: Any, mean: float) -> Any:
     difference = np.float64(x) - mean
     return difference * difference
 
@@ -179,7 +179,7 @@ def _square(x: Any, mean: float) -> float:
 
 
 @njit(inline="always")
-def _chunk_sum(x: Any, sums: Any) -> float:
+def _chunk_sum(x: Any, sums: Any) -> Any:
     n = _EIGHTH
     for j in range(n):
         even = (np.float64(x[j]) + np.float64(x[j + 4 * n])) + (
@@ -193,7 +193,7 @@ def _chunk_sum(x: Any, sums: Any) -> float:
 
 
 @njit(inline="always")
-def _chunk_square_sum(x: Any, mean: float, sums: Any) -> float:
+def _chunk_square_sum(x: Any, mean: float, sums: Any) -> Any:
     n = _EIGHTH
     for j in range(n):
         even = (_square(x[j], mean) + _square(x[j + 4 * n], mean)) + (
@@ -207,7 +207,7 @@ def _chunk_square_sum(x: Any, mean: float, sums: Any) -> float:
 
 
 @njit(inline="always")
-def _short_sum(x: Any, mean: float, is_squared: bool, sums: Any) -> float:
+def _short_sum(x: Any, mean: float, is_squared: bool, sums: Any) -> Any:
     """Sum fewer elements than a chunk has; what is missing to a power of two is 0."""
     length = 1
     while length < x.size:

@@ -105,14 +105,16 @@ def _signed(z: Any, word: Any) -> Any:
 
 
 @njit(inline="always")
-def _uniform(words: Any, out: Any, scale: float, offset: float, highest: float) -> None:
+def put_uniforms(words: Any, out: Any, scale: float, offset: float, highest: float) -> None:
+    """Write what `words` become as uniforms into `out`, float32 or float64."""
     for i in range(out.size):
         x = np.float64(int64(uint64(words[i]) >> _UNIFORM_SHIFT)) * scale + offset
         out[i] = x if x < highest else highest
 
 
 @njit(inline="always")
-def _normal(words: Any, out: Any, scale: float, offset: float) -> None:
+def put_normals(words: Any, out: Any, scale: float, offset: float) -> None:
+    """Write what `words` become as normals into `out`, float32 or float64."""
     for i in range(out.size):
         word = uint64(words[i])
         z = half_normal(((word & _MAGNITUDE) << _ONE) | _ONE)
@@ -120,7 +122,8 @@ def _normal(words: Any, out: Any, scale: float, offset: float) -> None:
 
 
 @njit(inline="always")
-def _truncated_normal(words: Any, out: Any, scale: float, offset: float) -> None:
+def put_truncated_normals(words: Any, out: Any, scale: float, offset: float) -> None:
+    """Write what `words` become as truncated normals into `out`, float32 or float64."""
     for i in range(out.size):
         word = uint64(words[i])
         z = half_normal(_TAIL + ((_TAIL_SPAN * (word & _MAGNITUDE)) >> _SIGN_SHIFT))
@@ -162,11 +165,11 @@ def _fill(
         step = words[lane : lane + count]
         values = out[done : done + count]
         if kind == UNIFORM:
-            _uniform(step, values, scale, offset, highest)
+            put_uniforms(step, values, scale, offset, highest)
         elif kind == NORMAL:
-            _normal(step, values, scale, offset)
+            put_normals(step, values, scale, offset)
         else:
-            _truncated_normal(step, values, scale, offset)
+            put_truncated_normals(step, values, scale, offset)
         done += count
         lane = 0
         block += uint64(BLOCKS_PER_STEP)

@@ -1,6 +1,7 @@
 """How much time compiled code is expected to save, so that `auto` can tell whether it pays.
 
-The figures are nanoseconds of one core, by which the NumPy engine is slower (benchmarks).
+The figures are nanoseconds of one core, by which the NumPy engine is slower: for each element,
+and for each tensor, of which a small one costs little else.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from kinit_cli.draw import Draw, Orthogonal, matrix_shape
 if TYPE_CHECKING:
     from kinit_cli.plan import Plan
 
+_NS_TENSOR = 50_000
 _NS_MEASURE = 2.1
 _NS_DRAW = {"Uniform": 4.0, "Normal": 5.5, "TruncatedNormal": 6.0}
 # For each element and reflector.
-_NS_REFLECT = 0.02
+_NS_REFLECT = 0.06
 
 
 def seconds_saved_measuring(n_elements: int, jobs: int) -> float:
@@ -28,7 +30,12 @@ def seconds_saved_generating(plan: Plan, jobs: int) -> float:
     drawn = sum(
         _ns_drawing(tensor.draw, tensor.shape) * tensor.n_elements for tensor in plan.tensors
     )
-    return drawn * 1e-9 / jobs + seconds_saved_measuring(plan.n_elements, jobs)
+    # Threads take turns at what a tensor costs by itself.
+    return (
+        drawn * 1e-9 / jobs
+        + _NS_TENSOR * 1e-9 * len(plan.tensors)
+        + seconds_saved_measuring(plan.n_elements, jobs)
+    )
 
 
 def _ns_drawing(draw: Draw, shape: tuple[int, ...]) -> float:

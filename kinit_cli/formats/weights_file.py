@@ -144,7 +144,7 @@ def read_at(
     data = memory[:n_bytes]
     n_read = 0
     while n_read < n_bytes:
-        n_got = os.preadv(descriptor, [data[n_read:]], offset + n_read)
+        n_got = os.preadv(descriptor, [data[n_read:].data], offset + n_read)
         if not n_got:
             raise file_error(
                 path,

@@ -74,6 +74,27 @@ def orthogonal_matrix(
     return np.multiply(q, gain, out=q)
 
 
+def low_scale_of_matrix(m: int) -> float:
+    """Give 2^(25 + L), the scale of the low halves of an m-row matrix that is projected."""
+    # ceil(log2(m) / 2) without a logarithm.
+    return 2.0 ** (U_BITS + 27 - (((m - 1).bit_length() + 1) >> 1))
+
+
+def scale_of_projections(max_y: float) -> float:
+    """Give 2^p, the scale of the high halves of projections, of which `max_y` is the largest."""
+    return 2.0 ** (20 - max(0, math.frexp(max_y)[1]))
+
+
+def validate_exact(n_reflectors: int, max_u: float, max_half: float) -> None:
+    """Raise `ExactnessError` if products of U and halves of these sizes might not be exact."""
+    bound = n_reflectors * max_u * max_half
+    if not bound <= EXACT_STOP:
+        raise ExactnessError(
+            f"an orthogonal matrix needs products up to {bound:.3g}, and only those up to"
+            f" {EXACT_STOP:.3g} are the same on every machine; use a smaller matrix"
+        )
+
+
 def _reflectors(
     stream_key: StreamKey, m: int, k0: int, k1: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -114,20 +135,18 @@ def _reflect(a: NDArray[np.float64], u: NDArray[np.float64], m: int) -> None:
     """Apply the product of the reflectors u to `a`, in place."""
     y = _project(a, u, m)
     _substitute(y, u @ u.T)
-    exponent = max(0, math.frexp(float(np.max(np.abs(y))))[1])
-    high_scale, low_scale = 2.0 ** (20 - exponent), 2.0 ** (40 - exponent)
+    high_scale = scale_of_projections(float(np.max(np.abs(y))))
+    low_scale = high_scale * 2.0**20
     halves = np.empty((y.shape[0], 2 * y.shape[1]))
     _split(y, halves, high_scale, low_scale)
-    _validate_exact(u, halves)
+    validate_exact(u.shape[0], float(np.max(np.abs(u))), float(np.max(np.abs(halves))))
     _subtract_product(a, u, halves, high_scale, low_scale)
 
 
 def _project(a: NDArray[np.float64], u: NDArray[np.float64], m: int) -> NDArray[np.float64]:
     """Give U A, both in natural units."""
     width = a.shape[1]
-    # ceil(log2(m) / 2) without a logarithm.
-    low_bits = 27 - (((m - 1).bit_length() + 1) >> 1)
-    high_scale, low_scale = 2.0**U_BITS, 2.0 ** (U_BITS + low_bits)
+    high_scale, low_scale = 2.0**U_BITS, low_scale_of_matrix(m)
     sums = np.zeros((u.shape[0], 2 * width))
     product = np.empty_like(sums)
     halves = np.empty((_rows_per_slab(width), 2 * width))
@@ -184,15 +203,6 @@ def _split(
     np.subtract(x, low, out=low)
     np.multiply(low, low_scale, out=low)
     np.rint(low, out=low)
-
-
-def _validate_exact(u: NDArray[np.float64], halves: NDArray[np.float64]) -> None:
-    bound = u.shape[0] * float(np.max(np.abs(u))) * float(np.max(np.abs(halves)))
-    if not bound <= EXACT_STOP:
-        raise ExactnessError(
-            f"an orthogonal matrix needs products up to {bound:.3g}, and only those up to"
-            f" {EXACT_STOP:.3g} are the same on every machine; use a smaller matrix"
-        )
 
 
 def _rows_per_slab(width: int) -> int:
