@@ -158,6 +158,8 @@ def _fill(
     """
     lanes = np.empty((4, BLOCKS_PER_STEP), np.uint64)
     words = np.empty(WORDS_PER_STEP, np.uint32)
+    # Uncompiled, these are Python integers.
+    key, nonce, block = uint64(key), uint64(nonce), uint64(block)
     done = 0
     while done < out.size:
         make_words(key, nonce, block, lanes, words)
