@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -59,3 +60,12 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     else:
         dtype = np.dtype(name).newbyteorder("<")
     return dtype
+
+
+@lru_cache(maxsize=1)
+def narrow_floats() -> frozenset[type[Any]]:
+    """Give the types of ml_dtypes that float32 holds exactly: bfloat16 and narrower."""
+    import ml_dtypes
+
+    names = (n for n in dir(ml_dtypes) if n.startswith(("float8_", "float6_", "float4_")))
+    return frozenset(getattr(ml_dtypes, name) for name in ("bfloat16", *names))

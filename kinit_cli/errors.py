@@ -6,7 +6,6 @@ and raised together in one `SpecError`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +78,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
     >>> suggest("xyz", ["he_normal"])
     ''
     """
+    # It takes as long to import as the rest of this module, and most runs have no unknown word.
+    import difflib
+
     by_folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f"did you mean {by_folded[close[0]]!r}?" if close else ""

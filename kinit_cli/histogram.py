@@ -13,8 +13,12 @@ the range there are fewer bins, and one if all values are equal.
 
 from __future__ import annotations
 
+import operator
+import struct
 from array import array
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +37,7 @@ _SIGN_BIT = 0x80000000
 _INFINITY_BITS = 0x7F800000
 _NEGATIVE_ZERO_BUCKET = _SIGN_BIT >> _SHIFT
 _BLOCK_ELEMENTS = 2**18
+_SINGLE = struct.Struct("f")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +96,7 @@ class GridCounter:
         n_zero : int
             How many are +0 or -0 before rounding to float32.
         """
-        counts = np.zeros(N_BUCKETS, np.int64)
+        counts: NDArray[np.int64] | None = None
         n_zero = 0
         for start in range(0, values.size, _BLOCK_ELEMENTS):
             block = values[start : start + _BLOCK_ELEMENTS]
@@ -105,9 +110,13 @@ class GridCounter:
                 counts_here[0] += n_negative_zero
             if counts_here[0]:
                 n_zero += block.size - int(np.count_nonzero(block))
-            counts += counts_here
-        buckets = np.flatnonzero(counts != 0)
-        return GridCounts(buckets=buckets.astype(np.uint16), counts=counts[buckets]), n_zero
+            if counts is None:
+                counts = counts_here
+            else:
+                counts += counts_here
+        if counts is None:
+            counts = np.zeros(N_BUCKETS, np.int64)
+        return _sparse(counts), n_zero
 
     def _round(self, block: NDArray[Any]) -> NDArray[np.float32]:
         if block.dtype == np.float32:
@@ -117,48 +126,88 @@ class GridCounter:
         return np.clip(rounded, -FLOAT32_MAX, FLOAT32_MAX, out=rounded)
 
 
-def reduce_grid(counts: NDArray[np.int64], lowest: float, highest: float) -> Histogram:
+class GridSum:
+    """Adds up what `GridCounter` counted; the grid is spread out only from a second part on."""
+
+    __slots__ = ("_all", "_only")
+
+    def __init__(self) -> None:
+        self._only: GridCounts | None = None
+        self._all: NDArray[np.int64] | None = None
+
+    def add(self, part: GridCounts) -> None:
+        """Add the counts of one part, which stays as it is."""
+        if self._only is None:
+            self._only = part
+            return
+        if self._all is None:
+            self._all = np.zeros(N_BUCKETS, np.int64)
+            self._all[self._only.buckets] = self._only.counts
+        self._all[part.buckets] += part.counts
+
+    def result(self) -> GridCounts | None:
+        """Give the sums, or None if nothing was added."""
+        return self._only if self._all is None else _sparse(self._all)
+
+
+def reduce_grid(grid_counts: GridCounts, lowest: float, highest: float) -> Histogram:
     """Join the buckets of the fine grid to about `N_BINS` bins from minimum to maximum.
 
     Parameters
     ----------
-    counts : array of int64, shape (N_BUCKETS,)
-        Counts of at least one value, by bucket.
+    grid_counts : GridCounts
+        Of at least one value.
     lowest, highest : float
         The values' minimum and maximum, before rounding to float32.
     """
     low, high = _to_float32(lowest), _to_float32(highest)
-    ordered = np.concatenate(
-        (counts[: _NEGATIVE_ZERO_BUCKET - 1 : -1], counts[:_NEGATIVE_ZERO_BUCKET])
-    )
-    inner = _inner_buckets(low, high)
-    first = np.searchsorted(_GRID_EDGES, low, side="right") - 1
-    starts = np.concatenate(([first], inner))
+    inner = _inner_places(low, high)
+    n_below = _counts_below(grid_counts, inner)
     return Histogram(
-        edges=array("f", [low, *_GRID_EDGES[inner].tolist(), high]),
-        counts=array("q", np.add.reduceat(ordered, starts).tolist()),
+        edges=array("f", [low, *map(_EDGES.__getitem__, inner), high]),
+        counts=array("q", map(operator.sub, n_below[1:], n_below)),
     )
 
 
-def _inner_buckets(low: float, high: float) -> NDArray[np.intp]:
-    """Give the buckets, in ascending order, whose lower edges are nearest to those of equal bins.
+def _inner_places(low: float, high: float) -> list[int]:
+    """Give the places of the grid's edges that are nearest to those of equal bins.
 
-    Every edge is above `low` and below `high`.
+    They ascend, and every edge is above `low` and below `high`.
     """
-    targets = low + (high - low) * _FRACTIONS
-    above = np.searchsorted(_GRID_EDGES, targets, side="right")
-    is_below_nearer = targets - _GRID_EDGES[above - 1] <= _GRID_EDGES[above] - targets
-    buckets = above - is_below_nearer
-    edges = _GRID_EDGES[buckets]
-    is_inner = (low < edges) & (edges < high)
-    is_inner[1:] &= buckets[1:] != buckets[:-1]
-    inner: NDArray[np.intp] = buckets[is_inner]
-    return inner
+    targets = _FRACTIONS * (high - low)
+    targets += low
+    # Halfway between two edges the lower one is taken. The middles are exact.
+    nearest = dict.fromkeys(_MIDDLES.searchsorted(targets).tolist())
+    first, stop = bisect_right(_EDGES, low), bisect_left(_EDGES, high)
+    return [place for place in nearest if first <= place < stop]
+
+
+def _counts_below(grid_counts: GridCounts, places: list[int]) -> list[int]:
+    """Give 0, the number of values below the edge at each place, and the number of values."""
+    buckets = grid_counts.buckets.tolist()
+    before = list(accumulate(grid_counts.counts.tolist(), initial=0))
+    n_values = before[-1]
+    n_negative = n_values - before[bisect_left(buckets, _NEGATIVE_ZERO_BUCKET)]
+    n_below = [0]
+    for place in places:
+        if place > _NEGATIVE_ZERO_BUCKET:
+            bucket = place - _NEGATIVE_ZERO_BUCKET
+            n_below.append(n_negative + before[bisect_left(buckets, bucket)])
+        else:
+            n_below.append(n_values - before[bisect_left(buckets, N_BUCKETS - place)])
+    n_below.append(n_values)
+    return n_below
+
+
+def _sparse(counts: NDArray[np.int64]) -> GridCounts:
+    buckets = np.flatnonzero(counts != 0)
+    return GridCounts(buckets=buckets.astype(np.uint16), counts=counts[buckets])
 
 
 def _to_float32(value: float) -> float:
     """Round to float32 as `GridCounter` does: saturating, and -0 to +0."""
-    return float(np.float32(min(max(value, -FLOAT32_MAX), FLOAT32_MAX))) + 0.0
+    (rounded,) = _SINGLE.unpack(_SINGLE.pack(min(max(value, -FLOAT32_MAX), FLOAT32_MAX)))
+    return float(rounded) + 0.0
 
 
 def _grid_edges() -> NDArray[np.float64]:
@@ -175,5 +224,11 @@ def _grid_edges() -> NDArray[np.float64]:
     return np.where(is_finite, edges, infinity)
 
 
-_GRID_EDGES = _grid_edges()
+def _middles(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    return edges[:-1] / 2 + edges[1:] / 2
+
+
+#: Places in it are buckets, counted from the lowest value: negative ones first, downwards.
+_EDGES: list[float] = _grid_edges().tolist()
+_MIDDLES = _middles(np.array(_EDGES))
 _FRACTIONS = np.arange(1, N_BINS) / N_BINS

@@ -23,10 +23,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 
 from kinit_cli.digest import TILE_ELEMENTS
+from kinit_cli.dtypes import narrow_floats, numpy_dtype
 from kinit_cli.histogram import GridCounter, GridCounts
 
 if TYPE_CHECKING:
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK_ELEMENTS = 2**14
-#: Types of ml_dtypes, all exact in float32.
-NARROW_FLOATS: frozenset[type[Any]] = frozenset(
-    getattr(ml_dtypes, name)
-    for name in (
-        "bfloat16",
-        *(n for n in dir(ml_dtypes) if n.startswith(("float8_", "float6_", "float4_"))),
-    )
-)
-
 _SAFE_EXPONENT = 400
 _ROWS = 16
 
@@ -127,13 +118,15 @@ class Meter:
             moments = Moments(count=values.size, mean=mean, exponent=exponent)
         else:
             moments = self._moments(values, None, lowest, highest)
+        if is_constant:
+            grid_counts = replace(grid_counts, counts=grid_counts.counts * n_repeats)
         return TileStats(
             n_elements=values.size,
             n_zero=n_zero * n_repeats,
             lowest=lowest,
             highest=highest,
             moments=moments,
-            grid_counts=replace(grid_counts, counts=grid_counts.counts * n_repeats),
+            grid_counts=grid_counts,
         )
 
     def _measure_mixed(self, values: NDArray[Any]) -> TileStats:
@@ -197,11 +190,11 @@ class Meter:
             scratch = self._scratch(dtype.type)[: tile.size]
             np.copyto(scratch, tile)
             return scratch
-        if dtype == ml_dtypes.bfloat16:
+        if dtype == numpy_dtype("bfloat16"):
             bits = self._scratch(np.uint32)[: tile.size]
             np.left_shift(tile.view(np.uint16), 16, out=bits, dtype=np.uint32)
             return bits.view(np.float32)
-        is_narrow = dtype == np.float16 or dtype.type in NARROW_FLOATS
+        is_narrow = dtype == np.float16 or dtype.type in narrow_floats()
         scratch = self._scratch(np.float32 if is_narrow else np.float64)[: tile.size]
         np.copyto(scratch, tile, casting="unsafe")
         return scratch

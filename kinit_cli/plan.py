@@ -27,6 +27,8 @@ from kinit_cli.stream.identity import StreamKey, explicit_stream_key, named_stre
 
 #: A seed that is drawn is below this, so that it is short and every JSON reader keeps it exact.
 DRAWN_SEED_STOP = 2**32
+#: Initializers, resolved for a shape and a dtype, that are kept for the next weight.
+_MAX_SHARED = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,37 +205,49 @@ class _Planner:
         self._model = model
         self._seed = seed
         self._problems = problems
+        self._made: dict[tuple[str, tuple[int, ...], str] | None, tuple[Initializer, Draw]] = {}
 
     def plan(self, decl: WeightDecl) -> TensorPlan | None:
         """Plan one weight, or give None after noting what is wrong."""
         raw, path = self._written_initializer(decl)
-        parsed = parse_initializer(raw, decl.names, path, self._problems)
-        if parsed is None:
-            return None
-        initializer, config_path = parsed
-        dtype = DTYPES[decl.dtype]
-        target = Target(shape=decl.shape, fans_layout=self._model.layout)
-        try:
-            draw = fitted(initializer.draw(target), dtype)
-        except FitError as error:
-            self._problems.add(path, error.expected, error.got, error.hint)
-            return None
-        except ArgumentError as error:
-            if decl.is_shape_sound or not error.is_of_shape:
-                name = error.argument
-                at = (*decl.tree_path, "shape") if name is None else (*config_path, name)
-                self._problems.add(at, error.expected, error.got, error.hint)
-            return None
+        key = (raw, decl.shape, decl.dtype) if isinstance(raw, str) else None
+        made = self._made.get(key)
+        if made is None:
+            made = self._make(decl, raw, path)
+            if made is None:
+                return None
+            # Of a name alone it is the same for every such weight.
+            if key is not None and len(self._made) < _MAX_SHARED:
+                self._made[key] = made
+        initializer, draw = made
         return TensorPlan(
             path=decl.path,
             layer=decl.layer,
             weight=decl.weight,
             shape=decl.shape,
-            dtype=dtype,
+            dtype=DTYPES[decl.dtype],
             initializer=initializer,
             draw=draw,
             stream_key=self._stream_key(decl, initializer),
         )
+
+    def _make(self, decl: WeightDecl, raw: Any, path: TreePath) -> tuple[Initializer, Draw] | None:
+        """Read a weight's initializer and resolve it, or give None after noting what is wrong."""
+        parsed = parse_initializer(raw, decl.names, path, self._problems)
+        if parsed is None:
+            return None
+        initializer, config_path = parsed
+        target = Target(shape=decl.shape, fans_layout=self._model.layout)
+        try:
+            return initializer, fitted(initializer.draw(target), DTYPES[decl.dtype])
+        except FitError as error:
+            self._problems.add(path, error.expected, error.got, error.hint)
+        except ArgumentError as error:
+            if decl.is_shape_sound or not error.is_of_shape:
+                name = error.argument
+                at = (*decl.tree_path, "shape") if name is None else (*config_path, name)
+                self._problems.add(at, error.expected, error.got, error.hint)
+        return None
 
     def _written_initializer(self, decl: WeightDecl) -> tuple[Any, TreePath]:
         if decl.initializer is not None:

@@ -5,12 +5,12 @@ Names from files are shown verbatim: never as markup, and with their control cha
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +18,7 @@ from rich.text import Text
 from kinit_cli.textplot import draw_histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from kinit_cli.summary import FileSummary, TensorSummary
 
@@ -33,15 +33,16 @@ _MAX_NAME_LENGTH = 240
 _MAX_SHAPE_LENGTH = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Column:
     header: str
     cells: tuple[Text, ...]
     is_number: bool = True
 
+    @cached_property
     def width(self) -> int:
-        lines = [line.cell_len for cell in self.cells for line in cell.split("\n")]
-        return max(len(self.header), *lines)
+        lines = (line for cell in self.cells for line in cell.plain.split("\n"))
+        return max(len(self.header), *map(cell_len, lines))
 
 
 def render_summary(
@@ -80,34 +81,6 @@ def make_console(*, to_stderr: bool = False) -> Console:
         # COLUMNS=0: where there is no width, Rich prints nothing.
         console.width = _DEFAULT_WIDTH
     return console
-
-
-@contextmanager
-def make_progress(
-    total_bytes: int | None, *, is_shown: bool = True
-) -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar on standard error, if it is to be shown and that is a terminal.
-
-    Yields
-    ------
-    callable
-        To be called with the number of bytes done since its last call.
-    """
-    if not (is_shown and sys.stderr.isatty()):
-        yield lambda n_bytes: None
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total_bytes)
-        yield lambda n_bytes: progress.advance(task, n_bytes)
 
 
 def fmt_bytes(n_bytes: int) -> str:
@@ -173,7 +146,7 @@ def _split_rows(
 
 def _table(tensors: Sequence[TensorSummary], gap_after: int | None, console: Console) -> Table:
     columns = _columns(tensors, console)
-    room = console.width - sum(column.width() + _GAP for column in columns[1:])
+    room = console.width - sum(column.width + _GAP for column in columns[1:])
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         is_path = column is columns[0]
@@ -182,7 +155,7 @@ def _table(tensors: Sequence[TensorSummary], gap_after: int | None, console: Con
             justify="right" if column.is_number else "left",
             overflow="fold",
             no_wrap=not is_path,
-            width=min(column.width(), max(room, 8)) if is_path else column.width(),
+            width=min(column.width, max(room, 8)) if is_path else column.width,
         )
     for index, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
         table.add_row(*row, end_section=index + 1 == gap_after)
@@ -194,10 +167,10 @@ def _columns(tensors: Sequence[TensorSummary], console: Console) -> list[_Column
     is_ascii = console.options.ascii_only
     columns = _all_columns(tensors, is_ascii)
     path = columns.pop("tensor")
-    room = console.width - min(path.width(), _MIN_PATH_WIDTH) - 1
+    room = console.width - min(path.width, _MIN_PATH_WIDTH) - 1
 
     def is_too_wide() -> bool:
-        return sum(column.width() + _GAP for column in columns.values()) > room
+        return sum(column.width + _GAP for column in columns.values()) > room
 
     if is_too_wide() and _common_dtype(tensors):
         columns.pop("dtype")

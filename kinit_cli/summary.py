@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from kinit_cli.histogram import N_BUCKETS, Histogram, reduce_grid
+from kinit_cli.histogram import GridSum, Histogram, reduce_grid
 from kinit_cli.meter import Moments, merge
 
 if TYPE_CHECKING:
@@ -65,8 +63,13 @@ class StatsAccumulator:
     the moments are kept. Not to be shared between threads.
     """
 
+    __slots__ = (
+        "_grid", "_highest", "_lowest", "_moments",
+        "_n_elements", "_n_inf", "_n_joined", "_n_nan", "_n_zero", "_waiting",
+    )  # fmt: skip
+
     def __init__(self) -> None:
-        self._counts = np.zeros(N_BUCKETS, np.int64)
+        self._grid = GridSum()
         self._n_elements = self._n_nan = self._n_inf = self._n_zero = 0
         self._lowest, self._highest = math.inf, -math.inf
         self._moments = Moments()
@@ -84,7 +87,7 @@ class StatsAccumulator:
         if tile.grid_counts is not None:
             assert tile.lowest is not None
             assert tile.highest is not None
-            self._counts[tile.grid_counts.buckets] += tile.grid_counts.counts
+            self._grid.add(tile.grid_counts)
             self._lowest = min(self._lowest, tile.lowest)
             self._highest = max(self._highest, tile.highest)
         self._waiting[tile_index] = tile.moments
@@ -106,6 +109,7 @@ class StatsAccumulator:
         has_values = moments.count > 0
         variance = moments.m2 / moments.count if has_values else 0.0
         square_sum = moments.m2 + moments.count * (moments.mean * moments.mean)
+        grid_counts = self._grid.result()
         return TensorStats(
             count=self._n_elements,
             mean=_scaled(moments.mean, moments.exponent) if has_values else None,
@@ -117,7 +121,9 @@ class StatsAccumulator:
             n_inf=self._n_inf,
             l2_norm=_scaled(math.sqrt(square_sum), moments.exponent) if has_values else None,
             histogram=(
-                reduce_grid(self._counts, self._lowest, self._highest) if has_values else None
+                None
+                if grid_counts is None
+                else reduce_grid(grid_counts, self._lowest, self._highest)
             ),
         )
 

@@ -259,3 +259,30 @@ def test_the_public_names() -> None:
     assert kinit_cli.__all__ == ["KinitError", "SpecError", "__version__"]
     assert kinit_cli.__all__ == sorted(kinit_cli.__all__)
     assert all(hasattr(kinit_cli, name) for name in kinit_cli.__all__)
+
+
+# --- what is read once ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_kept", [0, 3, 1024])
+def test_a_weight_is_planned_as_if_it_were_alone(
+    n_kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinit_cli.plan._MAX_SHARED", n_kept)
+    ways: list[dict[str, Any]] = [
+        {"shape": shape, "dtype": dtype, "initializer": initializer}
+        for initializer in ("ones", "he_normal", {"constant": {"value": "i + 1"}})
+        for dtype in ("float32", "float64", "int8")
+        for shape in ([4, 5], [5, 4])
+        if not (dtype == "int8" and initializer == "he_normal")
+    ]
+    weights = {f"w{index}": way for index, way in enumerate(ways)}
+    layers = [{"repeat": 2, "layers": [{"name": "a{i}", "weights": weights}]}]
+    together = plan_of(spec(*layers)).tensors
+    alone = [
+        plan_of(spec({"repeat": i + 1, "layers": [{"name": "a{i}", "weights": {name: way}}]}))
+        for i in range(2)
+        for name, way in weights.items()
+    ]
+    assert together == tuple(plan.tensors[-1] for plan in alone)
+    assert len(together) == 2 * len(ways)

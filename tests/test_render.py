@@ -18,10 +18,10 @@ from kinit_cli.render import (
     fmt_bytes,
     fmt_number,
     make_console,
-    make_progress,
     printable,
     render_summary,
 )
+from kinit_cli.render_progress import make_progress
 from kinit_cli.summary import FileSummary, TensorStats, TensorSummary
 from kinit_cli.textplot import draw_histogram
 

@@ -52,6 +52,7 @@ def test_the_check_sees_what_a_command_imports(tmp_path) -> None:
     code, modules, _ = _imported("generate", str(spec), "-o", str(tmp_path / "a.h5"), "-q")
     assert code == 0
     assert {"h5py", "numpy", "pydantic", "ruamel"} <= modules
+    assert "rich" not in modules
 
 
 def test_the_package_is_light() -> None:

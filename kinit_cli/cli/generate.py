@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, spec_options
+from kinit_cli.cli.options import (
+    echo_json,
+    jobs_option,
+    json_option,
+    quiet_option,
+    spec_options,
+    tell_fault,
+)
 from kinit_cli.engines.registry import ENGINE_NAMES
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
@@ -118,18 +125,17 @@ def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Ou
 
 def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bool) -> FileSummary:
     from kinit_cli.engines.registry import get_engine
+    from kinit_cli.engines.saving import seconds_saved_generating
     from kinit_cli.pipeline import generate
-    from kinit_cli.render import make_progress
+    from kinit_cli.render_progress import make_progress
     from kinit_cli.workers import default_jobs
 
+    jobs = jobs or default_jobs()
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
-        return generate(
-            plan,
-            output,
-            engine=get_engine(engine),
-            jobs=jobs or default_jobs(),
-            progress=advance,
+        chosen = get_engine(
+            engine, seconds_saved=seconds_saved_generating(plan, jobs), on_fault=tell_fault
         )
+        return generate(plan, output, engine=chosen, jobs=jobs, progress=advance)
 
 
 def _write_to_stdout(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option
+from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, tell_fault
 
 
 @click.command("inspect", epilog="Example: kinit inspect weights.h5 '*/kernel'")
@@ -20,12 +20,20 @@ def command(file: str, pattern: str | None, jobs: int | None, as_json: bool, qui
     chooses tensors by path, with * and ? as in file names.
     """
     from kinit_cli.inspect import inspect_file
-    from kinit_cli.render import make_progress, render_summary
+    from kinit_cli.render_progress import make_progress
     from kinit_cli.workers import default_jobs
 
     with make_progress(None, is_shown=not (quiet or as_json)) as advance:
-        summary = inspect_file(file, pattern=pattern, jobs=jobs or default_jobs(), progress=advance)
+        summary = inspect_file(
+            file,
+            pattern=pattern,
+            jobs=jobs or default_jobs(),
+            progress=advance,
+            on_fault=tell_fault,
+        )
     if as_json:
         echo_json("inspect", summary.to_json())
     elif not quiet:
+        from kinit_cli.render import render_summary
+
         render_summary(summary)

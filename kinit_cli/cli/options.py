@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from kinit_cli.cli.json_text import iter_json
 from kinit_cli.cli.main import JSON_SCHEMA_VERSION
 from kinit_cli.dtypes import DTYPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 MAX_JOBS = 1024
+#: Of a JSON document, each about as long as what is told of a tensor.
+_PIECES_AT_ONCE = 256
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -71,4 +73,15 @@ def spec_options(command: Command) -> Command:
 def echo_json(command: str, body: Mapping[str, Any]) -> None:
     """Print a command's result as one JSON document."""
     document = {"schema_version": JSON_SCHEMA_VERSION, "command": command, **body}
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    waiting: list[str] = []
+    for piece in iter_json(document):
+        waiting.append(piece)
+        if len(waiting) == _PIECES_AT_ONCE:
+            click.echo("".join(waiting), nl=False)
+            waiting.clear()
+    click.echo("".join(waiting))
+
+
+def tell_fault(reason: str) -> None:
+    """Say on stderr that a faster way does not work here, so that the plain one is taken."""
+    click.echo(f"kinit: note: {reason}; NumPy does it, with the same values but slower", err=True)

@@ -18,7 +18,6 @@ from kinit_cli.draw import (
 from kinit_cli.engines.constants import fill_constant, fill_constant_array, fill_eye
 from kinit_cli.meter import Meter
 from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_uniform
-from kinit_cli.stream.orthogonal import orthogonal_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +72,8 @@ class NumpyEngine:
 
         NumPy's own threads do the products, so `jobs` changes nothing.
         """
+        from kinit_cli.stream.orthogonal import orthogonal_matrix
+
         rows, cols = matrix_shape(shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, on_block=on_block)
 

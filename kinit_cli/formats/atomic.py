@@ -17,7 +17,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -75,17 +75,33 @@ def _foreign_entry(directory: Path) -> str | None:
     """Name an entry that the directory's manifest does not account for, or None."""
     try:
         listed = json.loads((directory / MANIFEST_FILE).read_bytes())["tensors"]
-        files = {Path(MANIFEST_FILE), *(Path(f"{path}.npy") for path in listed)}
+        files = {MANIFEST_FILE, *(str(Path(f"{path}.npy")) for path in listed)}
     except (OSError, ValueError, KeyError, TypeError):
         files = set()
-    folders = {parent for file in files for parent in file.parents}
+    folders = _folders_of(files)
+    # There may be very many files, and texts are quicker than paths.
+    n_root = len(os.path.join(directory, ""))
     for folder, folder_names, file_names in os.walk(directory):
-        for name in (*folder_names, *file_names):
-            path = Path(folder, name)
-            known = folders if path.is_dir() and not path.is_symlink() else files
-            if path.relative_to(directory) not in known:
-                return str(path.relative_to(directory))
+        inside = folder[n_root:]
+        start = f"{inside}/" if inside else ""
+        for name in folder_names:
+            known = files if os.path.islink(os.path.join(folder, name)) else folders
+            if start + name not in known:
+                return start + name
+        for name in file_names:
+            if start + name not in files:
+                return start + name
     return None
+
+
+def _folders_of(files: Iterable[str]) -> set[str]:
+    folders: set[str] = set()
+    for file in files:
+        folder = file.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders
 
 
 @contextmanager
@@ -204,11 +220,11 @@ def _sync(path: Path) -> None:
         return
     for folder, _, files in os.walk(path):
         for file in files:
-            _sync_entry(Path(folder, file))
-        _sync_entry(Path(folder))
+            _sync_entry(os.path.join(folder, file))
+        _sync_entry(folder)
 
 
-def _sync_entry(path: Path) -> None:
+def _sync_entry(path: str | os.PathLike[str]) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,15 +11,19 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinit_cli.formats.base import Buffer, pwrite_all
+from kinit_cli.formats.hdf5_cache import fix_metadata_cache
 from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE
 from kinit_cli.plan import Plan, TensorPlan
 
 if TYPE_CHECKING:
     import h5py
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: An attribute larger than this many bytes is split, as Keras does: HDF5 allows just under 64 KiB.
 ATTRIBUTE_LIMIT = 64512
@@ -29,6 +33,8 @@ _KERAS_GENERATION = b"2.0.0"
 # The oldest structures: later ones hold clocks, or are not known to older readers.
 _LIBRARY_VERSIONS = ("earliest", "v110")
 _BYTES_PER_TENSOR = 2048
+#: Shapes, or lists of weights, whose objects of the library are kept for the next tensor.
+_MAX_SHARED = 1024
 
 
 class Hdf5Writer:
@@ -98,6 +104,7 @@ def _open(path: Path, mode: str) -> Iterator[h5py.File]:
     try:
         # The temporary is locked by us already, and HDF5's own lock would collide with that.
         with h5py.File(path, mode, libver=_LIBRARY_VERSIONS, locking=False) as file:
+            fix_metadata_cache(file.id)
             yield file
     except (OSError, ValueError, RuntimeError) as error:
         number = re.search(r"errno = (\d+)", str(error))
@@ -112,7 +119,7 @@ class _DatasetMaker:
     def __init__(self, file: h5py.File) -> None:
         from h5py import h5d, h5p, h5t
 
-        self._file = file
+        self._file = file.id
         self._links = h5p.create(h5p.LINK_CREATE)
         self._links.set_create_intermediate_group(True)
         self._links.set_char_encoding(h5t.CSET_UTF8)
@@ -120,60 +127,122 @@ class _DatasetMaker:
         self._creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
         self._creation.set_fill_time(h5d.FILL_TIME_NEVER)
         self._creation.set_obj_track_times(False)
+        self._create = h5d.create
         self._types: dict[str, Any] = {}
+        self._spaces: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, tensor: TensorPlan) -> int:
         """Create one dataset and give the offset of its bytes in the file."""
-        import h5py
-        from h5py import h5d, h5s
-
         name = tensor.path.encode("utf-8")
-        space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
-        kind = self._type(tensor.dtype.name)
-        dataset = h5d.create(self._file.id, name, kind, space, self._creation, self._links)
+        kind = self._types.get(tensor.dtype.name) or self._add_type(tensor.dtype.name)
+        space = self._spaces.get(tensor.shape) or self._add_space(tensor.shape)
+        dataset = self._create(self._file, name, kind, space, self._creation, self._links)
         if tensor.dtype.name == "bfloat16":
+            import h5py
+
             h5py.Dataset(dataset).attrs["dtype"] = "bfloat16"
         offset = dataset.get_offset()
         # A dataset without elements has no place in the file, and no tile.
         return 0 if offset is None else int(offset)
 
-    def _type(self, name: str) -> Any:
+    def _add_type(self, name: str) -> Any:
         import numpy as np
         from h5py import h5t
 
-        if name not in self._types:
-            # bfloat16 as Keras stores it: two opaque bytes and an attribute that names the type.
-            dtype = np.dtype("V2") if name == "bfloat16" else np.dtype(name).newbyteorder("<")
-            self._types[name] = h5t.py_create(dtype, logical=True)
-        return self._types[name]
+        # bfloat16 as Keras stores it: two opaque bytes and an attribute that names the type.
+        dtype = np.dtype("V2") if name == "bfloat16" else np.dtype(name).newbyteorder("<")
+        kind = self._types[name] = h5t.py_create(dtype, logical=True)
+        return kind
+
+    def _add_space(self, shape: tuple[int, ...]) -> Any:
+        from h5py import h5s
+
+        if len(self._spaces) >= _MAX_SHARED:
+            self._spaces.clear()
+        space = h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
+        self._spaces[shape] = space
+        return space
 
 
 def _write_names(file: h5py.File, tensors: Sequence[TensorPlan]) -> None:
+    import numpy as np
+
     weights_by_layer: dict[str, list[str]] = {}
     for tensor in tensors:
         weights_by_layer.setdefault(tensor.layer, []).append(tensor.weight)
+    write = _NameWriter(file)
     for layer, weights in weights_by_layer.items():
-        write_split_attribute(file[layer], "weight_names", weights)
-    write_split_attribute(file, "layer_names", list(weights_by_layer))
-    import numpy as np
-
+        write(layer, "weight_names", weights)
+    write(".", "layer_names", list(weights_by_layer))
     file.attrs["keras_version"] = np.bytes_(_KERAS_GENERATION)
 
 
-def write_split_attribute(group: h5py.Group, name: str, texts: Sequence[str]) -> None:
-    """Write a list of texts as fixed-width bytes, in as many attributes as HDF5 needs.
+class _NameWriter:
+    """Writes lists of texts as attributes, through h5py's low-level interface.
 
-    More than `ATTRIBUTE_LIMIT` bytes go to ``name0``, ``name1`` and so on, which Keras joins.
+    Most layers have the same weights, so what their attribute is made of is made once.
     """
+
+    def __init__(self, file: h5py.File) -> None:
+        from h5py import h5a, h5o
+
+        self._file = file.id
+        self._open = h5o.open
+        self._create = h5a.create
+        self._exists = h5a.exists
+        self._parts: dict[tuple[str, ...], list[_AttributePart]] = {}
+
+    def __call__(self, group: str, name: str, texts: Sequence[str]) -> None:
+        """Write texts as fixed-width bytes, in as many attributes as HDF5 needs.
+
+        More than `ATTRIBUTE_LIMIT` bytes go to ``name0``, ``name1`` and so on, which Keras joins.
+
+        Parameters
+        ----------
+        group : str
+            Path of a group that exists and has no such attribute.
+        """
+        key = (name, *texts)
+        parts = self._parts.get(key)
+        if parts is None:
+            if len(self._parts) >= _MAX_SHARED:
+                self._parts.clear()
+            parts = self._parts[key] = list(_iter_parts(name, texts))
+        opened = self._open(self._file, group.encode("utf-8"))
+        for part in parts:
+            # It never does; but without the question HDF5's cache, and so the order of things in
+            # the headers of a file with thousands of layers, would not be what h5py makes it.
+            self._exists(opened, part.name)
+            attribute = self._create(opened, part.name, part.kind, part.space)
+            attribute.write(part.array, mtype=part.kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AttributePart:
+    """One attribute: its name, its elements, and their type and space in HDF5's terms."""
+
+    name: bytes
+    array: NDArray[np.bytes_]
+    kind: Any
+    space: Any
+
+
+def _iter_parts(name: str, texts: Sequence[str]) -> Iterator[_AttributePart]:
     import numpy as np
+    from h5py import h5s, h5t
 
     whole = np.array([text.encode("utf-8") for text in texts])
-    if whole.nbytes <= ATTRIBUTE_LIMIT:
-        group.attrs[name] = whole
-        return
-    n_per_part = ATTRIBUTE_LIMIT // whole.itemsize
-    for part, start in enumerate(range(0, len(whole), n_per_part)):
-        group.attrs[f"{name}{part}"] = whole[start : start + n_per_part]
+    is_split = whole.nbytes > ATTRIBUTE_LIMIT
+    n_per_part = ATTRIBUTE_LIMIT // whole.itemsize if is_split else len(whole)
+    kind = h5t.py_create(whole.dtype, logical=True)
+    for index, start in enumerate(range(0, len(whole), n_per_part)):
+        array = whole[start : start + n_per_part]
+        yield _AttributePart(
+            name=(f"{name}{index}" if is_split else name).encode("utf-8"),
+            array=array,
+            kind=kind,
+            space=h5s.create_simple(array.shape),
+        )
 
 
 def _prefixes(path: str) -> list[str]:

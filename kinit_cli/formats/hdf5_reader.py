@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from kinit_cli.formats.hdf5_cache import fix_metadata_cache
 from kinit_cli.formats.hdf5_tree import (
     OutsideDataError,
     SkippedLinks,
@@ -228,7 +229,9 @@ class Hdf5File(WeightsFile):
 
 def _open(path: Path) -> h5py.File:
     try:
-        return h5py.File(path, "r", locking="best-effort")
+        file = h5py.File(path, "r", locking="best-effort")
+        fix_metadata_cache(file.id)
+        return file
     except _HDF5_ERRORS as error:
         raise file_error(
             path,

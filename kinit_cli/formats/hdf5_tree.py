@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from kinit_cli.meter import NARROW_FLOATS
+from kinit_cli.dtypes import narrow_floats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _NARROW_DTYPES: dict[str, np.dtype[Any]] = {
-    narrow.__name__: np.dtype(narrow) for narrow in NARROW_FLOATS
+    narrow.__name__: np.dtype(narrow) for narrow in narrow_floats()
 }
 
 

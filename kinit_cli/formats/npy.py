@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Sequence
@@ -48,11 +49,11 @@ class NpyDirectoryWriter:
 
     def lay_out(self, plan: Plan, path: Path) -> NpyLayout:
         """Create every file with its header and its final size."""
-        files = [path / f"{tensor.path}.npy" for tensor in plan.tensors]
-        headers = []
-        for file, tensor in zip(files, plan.tensors, strict=True):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            headers.append(_create(file, tensor))
+        files = [f"{path}/{tensor.path}.npy" for tensor in plan.tensors]
+        folders = dict.fromkeys(file.rpartition("/")[0] for file in files)
+        for folder in folders:
+            os.makedirs(folder, exist_ok=True)
+        headers = [_create(*each) for each in zip(files, plan.tensors, strict=True)]
         return NpyLayout(files, headers)
 
     def seal(self, path: Path, manifest_text: str) -> None:
@@ -83,7 +84,8 @@ class NpyFileWriter:
 
     def lay_out(self, plan: Plan, path: Path) -> NpyLayout:
         """Write the header and set the file's final size."""
-        return NpyLayout([path], [_create(path, plan.tensors[0])])
+        file = os.fspath(path)
+        return NpyLayout([file], [_create(file, plan.tensors[0])])
 
     def seal(self, path: Path, manifest_text: str) -> None:
         """Leave the file as it is: a header of NumPy's has no room for a manifest."""
@@ -92,7 +94,7 @@ class NpyFileWriter:
 class NpyLayout:
     """Files with headers; each write opens its file, since there may be more than handles."""
 
-    def __init__(self, files: Sequence[Path], headers: Sequence[int]) -> None:
+    def __init__(self, files: Sequence[str], headers: Sequence[int]) -> None:
         self._files = files
         self._headers = headers
 
@@ -108,15 +110,19 @@ class NpyLayout:
         """Do nothing: no file is open between writes."""
 
 
-def _create(file: Path, tensor: TensorPlan) -> int:
+def _create(file: str, tensor: TensorPlan) -> int:
     """Write a header, extend the file to its final size, and give the header's length."""
     header = npy_header(tensor.dtype.name, tensor.shape)
-    with file.open("wb") as stream:
-        stream.write(header)
-        stream.truncate(len(header) + tensor.n_bytes)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        pwrite_all(descriptor, header, 0)
+        os.ftruncate(descriptor, len(header) + tensor.n_bytes)
+    finally:
+        os.close(descriptor)
     return len(header)
 
 
+@functools.lru_cache(maxsize=1024)
 def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     """Give the header that `numpy.save` writes for a C-order array."""
     from numpy.lib import format as npy_format

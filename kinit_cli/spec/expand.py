@@ -176,11 +176,11 @@ class _Expander:
         try:
             name = fill_name(template, names)
             fault = name_fault(name)
+            if fault is None:
+                return name
             got, hint = fmt_value(name), f"it has {fault}"
         except ExpressionError as error:
-            fault, got, hint = str(error), fmt_value(template), str(error)
-        if fault is None:
-            return name
+            got, hint = fmt_value(template), str(error)
         self._problems.add(path, expected, got, hint, is_key=is_key)
         return f"?{self._n_steps}.{self._n_tensors}"
 

@@ -86,7 +86,8 @@ Version: TypeAlias = Annotated[int, PlainValidator(_version), WithJsonSchema({"c
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # Built once, as parts of the whole spec, and not each on its own too.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Weight(_Strict):

@@ -41,7 +41,7 @@ def fill_name(template: str, names: Mapping[str, Number]) -> str:
             raise ExpressionError(f"{{{match.group(1)}}} is {value}, not a whole number")
         return format(int(value), match.group(2) or "")
 
-    return _FIELD.sub(replace, template)
+    return _FIELD.sub(replace, template) if "{" in template or "}" in template else template
 
 
 def name_fault(name: str) -> str | None:
@@ -61,6 +61,8 @@ def name_fault(name: str) -> str | None:
             return "an empty part (a '/' at an end, or two in a row)"
         if part in (".", ".."):
             return f"the part {part!r}"
+    if name.isprintable():
+        return None  # as almost all are; none of the characters below is
     for character in name:
         if unicodedata.category(character) in ("Cc", "Cs"):
             return f"the character U+{ord(character):04X}"
