@@ -133,9 +133,8 @@ def _choose_engine(
     entries: Sequence[TensorEntry], jobs: int, on_fault: Callable[[str], None]
 ) -> Engine:
     n_elements = sum(entry.n_elements for entry in entries)
-    return get_engine(
-        "auto", seconds_saved=seconds_saved_measuring(n_elements, jobs), on_fault=on_fault
-    )
+    seconds_saved = seconds_saved_measuring(len(entries), n_elements, jobs)
+    return get_engine("auto", seconds_saved=seconds_saved, on_fault=on_fault)
 
 
 def _measure(
