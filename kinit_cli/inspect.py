@@ -65,6 +65,7 @@ def inspect_file(
     jobs: int | None = None,
     progress: Callable[[int], object] | None = None,
     on_fault: Callable[[str], None] = lambda reason: None,
+    is_alone: bool = False,
 ) -> FileSummary:
     """Measure the tensors of a weights file, kinit's or not.
 
@@ -80,6 +81,8 @@ def inspect_file(
         Called with the number of bytes each time some have been measured.
     on_fault : callable, optional
         Called with the reason if compiled code would be faster but does not work here.
+    is_alone : bool
+        See `kinit_cli.engines.get_engine`.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def inspect_file(
         entries = _in_order_of_spec(select_entries(file, pattern), expected)
         numeric = [entry for entry in entries if entry.element is not None]
         jobs = jobs or default_jobs()
-        engine = _choose_engine(numeric, jobs, on_fault)
+        engine = _choose_engine(numeric, jobs, on_fault, is_alone)
         stats = _measure(_Worker(file, engine), numeric, jobs, progress or _ignore)
     tensors = tuple(
         _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
@@ -130,11 +133,14 @@ def select_entries(file: WeightsFile, pattern: str | None) -> tuple[TensorEntry,
 
 
 def _choose_engine(
-    entries: Sequence[TensorEntry], jobs: int, on_fault: Callable[[str], None]
+    entries: Sequence[TensorEntry],
+    jobs: int,
+    on_fault: Callable[[str], None],
+    is_alone: bool,
 ) -> Engine:
     n_elements = sum(entry.n_elements for entry in entries)
     seconds_saved = seconds_saved_measuring(len(entries), n_elements, jobs)
-    return get_engine("auto", seconds_saved=seconds_saved, on_fault=on_fault)
+    return get_engine("auto", seconds_saved=seconds_saved, on_fault=on_fault, is_alone=is_alone)
 
 
 def _measure(

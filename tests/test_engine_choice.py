@@ -64,13 +64,13 @@ def test_auto_is_numba_when_that_saves_more_than_it_costs() -> None:
     assert get_engine("auto", seconds_saved=SECONDS_TO_LOAD * 1.01).name == "numba"
 
 
-def test_what_is_saved_grows_with_the_work_and_is_shared_by_threads() -> None:
+def test_what_is_saved_grows_with_the_work() -> None:
     small = plan_of("seed: 1\nlayers: [{name: a, weights: {kernel: {shape: [300, 400]}}}]")
     large = plan_of(LARGE)
     assert seconds_saved_generating(small, 1) < SECONDS_TO_LOAD / 100
     assert seconds_saved_generating(large, 2) > 2 * SECONDS_TO_LOAD
-    halved = seconds_saved_generating(large, 1) / 2
-    assert seconds_saved_generating(large, 2) == pytest.approx(halved, rel=1e-3)
+    # NumPy's threads wait for each other, so more of them change little.
+    assert seconds_saved_generating(large, 16) > seconds_saved_generating(large, 1) / 2
     zeros = plan_of(LARGE.replace("40000]", "40000], initializer: zeros"))
     assert seconds_saved_generating(zeros, 1) < seconds_saved_generating(large, 1) / 2
     many = plan_of(MANY)

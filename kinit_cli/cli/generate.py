@@ -133,7 +133,10 @@ def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bo
     jobs = jobs or default_jobs()
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
         chosen = get_engine(
-            engine, seconds_saved=seconds_saved_generating(plan, jobs), on_fault=tell_fault
+            engine,
+            seconds_saved=seconds_saved_generating(plan, jobs),
+            on_fault=tell_fault,
+            is_alone=True,
         )
         return generate(plan, output, engine=chosen, jobs=jobs, progress=advance)
 

@@ -30,6 +30,7 @@ def command(file: str, pattern: str | None, jobs: int | None, as_json: bool, qui
             jobs=jobs or default_jobs(),
             progress=advance,
             on_fault=tell_fault,
+            is_alone=True,
         )
     if as_json:
         echo_json("inspect", summary.to_json())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 from kinit_cli.errors import UnavailableError, suggest
@@ -14,7 +16,7 @@ EngineName = Literal["auto", "numpy", "numba"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 #: Seconds that it takes to import Numba and load compiled kernels (benchmarks/results.md).
-SECONDS_TO_LOAD = 0.4
+SECONDS_TO_LOAD = 0.3
 
 
 def get_engine(
@@ -22,6 +24,7 @@ def get_engine(
     *,
     seconds_saved: float = 0.0,
     on_fault: Callable[[str], None] = lambda reason: None,
+    is_alone: bool = False,
 ) -> Engine:
     """Give the engine of a name.
 
@@ -34,6 +37,9 @@ def get_engine(
     on_fault : callable, optional
         Called with the reason if the Numba engine, or a part of it, does not work here; the NumPy
         engine then does that work.
+    is_alone : bool
+        Nothing else in this process uses Numba, so it may be loaded without SciPy, in half the
+        time.
 
     Raises
     ------
@@ -42,11 +48,11 @@ def get_engine(
     """
     match name:
         case "auto":
-            return _numba(on_fault) if seconds_saved > SECONDS_TO_LOAD else _numpy()
+            return _numba(on_fault, is_alone) if seconds_saved > SECONDS_TO_LOAD else _numpy()
         case "numpy":
             return _numpy()
         case "numba":
-            return _numba(on_fault)
+            return _numba(on_fault, is_alone)
         case _:
             hint = suggest(name, ENGINE_NAMES) or f"known are {', '.join(ENGINE_NAMES)}"
             raise UnavailableError(f"no engine is called {name!r}; {hint}")
@@ -58,11 +64,37 @@ def _numpy() -> Engine:
     return NumpyEngine()
 
 
-def _numba(on_fault: Callable[[str], None]) -> Engine:
+def _numba(on_fault: Callable[[str], None], is_alone: bool) -> Engine:
     try:
+        if is_alone:
+            with _hidden("scipy"):
+                _load_numba()
         from kinit_cli.engines.numba import NumbaEngine
 
         return NumbaEngine(on_fault)
     except Exception as error:  # noqa: BLE001 - a broken installation can fail in any way
         on_fault(f"Numba cannot be used ({type(error).__name__}: {error})")
         return _numpy()
+
+
+def _load_numba() -> None:
+    """Compile nothing at all, which loads what compiling needs."""
+    from numba import njit
+
+    njit("void()")(lambda: None)
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Let `import module` fail within the context, unless it was imported before.
+
+    Numba imports SciPy, where it is installed, to call its linear algebra; no kernel here does.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]

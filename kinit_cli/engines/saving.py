@@ -1,43 +1,62 @@
 """How much time compiled code is expected to save, so that `auto` can tell whether it pays.
 
-The figures are nanoseconds of one core, by which the NumPy engine is slower: for each element,
-and for each tensor, of which a small one costs little else.
+The figures are of one core (benchmarks/results.md); only their size matters. They are nanoseconds
+for each element, and for each tensor, of which a small one costs little else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 from kinit_cli.draw import Draw, Orthogonal, matrix_shape
 
 if TYPE_CHECKING:
     from kinit_cli.plan import Plan
 
-_NS_MEASURE = 2.1
-_NS_MEASURE_TENSOR = 25_000
-_NS_DRAW_TENSOR = 50_000
-_NS_DRAW = {"Uniform": 4.0, "Normal": 5.5, "TruncatedNormal": 6.0}
+
+class _Cost(NamedTuple):
+    """Nanoseconds of one thread."""
+
+    numpy: float
+    numba: float
+
+
+_MEASURE = _Cost(numpy=2.8, numba=0.5)
+_DRAW = {
+    "Uniform": _Cost(numpy=4.3, numba=0.5),
+    "Normal": _Cost(numpy=7.0, numba=1.1),
+    "TruncatedNormal": _Cost(numpy=7.5, numba=1.2),
+}
 # For each element and reflector.
-_NS_REFLECT = 0.06
+_REFLECT = _Cost(numpy=0.08, numba=0.03)
+_MEASURE_TENSOR = _Cost(numpy=35_000, numba=8_000)
+_DRAW_TENSOR = _Cost(numpy=60_000, numba=10_000)
+#: Threads take turns at the interpreter, between any two of NumPy's array operations.
+_MAX_NUMPY_SPEEDUP = 1.4
 
 
 def seconds_saved_measuring(n_tensors: int, n_elements: int, jobs: int) -> float:
     """Give the seconds saved in measuring tensors of so many elements in all on `jobs` threads."""
-    # Threads take turns at what a tensor costs by itself.
-    return (n_tensors * _NS_MEASURE_TENSOR + n_elements * _NS_MEASURE / jobs) * 1e-9
+    return _saved(_MEASURE_TENSOR, n_tensors, 1) + _saved(_MEASURE, n_elements, jobs)
 
 
 def seconds_saved_generating(plan: Plan, jobs: int) -> float:
     """Give the seconds saved in drawing and measuring a plan's tensors on `jobs` threads."""
-    drawn = sum(
-        _ns_drawing(tensor.draw, tensor.shape) * tensor.n_elements for tensor in plan.tensors
+    return (
+        sum(_saved_drawing(tensor.draw, tensor.shape, jobs) for tensor in plan.tensors)
+        + _saved(_DRAW_TENSOR, len(plan.tensors), 1)
+        + seconds_saved_measuring(len(plan.tensors), plan.n_elements, jobs)
     )
-    n_tensors = len(plan.tensors)
-    seconds = (n_tensors * _NS_DRAW_TENSOR + drawn / jobs) * 1e-9
-    return seconds + seconds_saved_measuring(n_tensors, plan.n_elements, jobs)
 
 
-def _ns_drawing(draw: Draw, shape: tuple[int, ...]) -> float:
+def _saved_drawing(draw: Draw, shape: tuple[int, ...], jobs: int) -> float:
     if isinstance(draw, Orthogonal):
-        return min(matrix_shape(shape)) * _NS_REFLECT
-    return _NS_DRAW.get(type(draw).__name__, 0.0)
+        rows, cols = matrix_shape(shape)
+        return _saved(_REFLECT, rows * cols * min(rows, cols), jobs)
+    cost = _DRAW.get(type(draw).__name__)
+    return _saved(cost, math.prod(shape), jobs) if cost else 0.0
+
+
+def _saved(cost: _Cost, count: int, jobs: int) -> float:
+    return count * (cost.numpy / min(jobs, _MAX_NUMPY_SPEEDUP) - cost.numba / jobs) * 1e-9
