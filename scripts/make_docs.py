@@ -3,7 +3,7 @@
 - docs/commands.md, from the commands' help;
 - docs/terminal.svg, from a real `kinit inspect`;
 - what the commands print in the console blocks of the other pages;
-- the figures in the README, from benchmarks/results.md.
+- the main figures in the README, from benchmarks/results.md.
 
 Times and speeds differ from run to run: where nothing else has changed, nothing is rewritten.
 """
@@ -185,13 +185,19 @@ def picture_text(svg: str) -> str:
 # --- figures --------------------------------------------------------------------------------
 
 
+def figures() -> str:
+    """Give what the README shows of the benchmarks: what comes before their first heading."""
+    results = (REPOSITORY / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    return results.partition("\n## ")[0]
+
+
 def insert_figures() -> None:
-    """Put the table of the benchmarks into the README."""
+    """Put the main table of the benchmarks into the README."""
     readme = REPOSITORY / "README.md"
     head, _, rest = readme.read_text(encoding="utf-8").partition(_FIGURES_BEGIN)
     _, _, tail = rest.partition(_FIGURES_END)
-    figures = (REPOSITORY / "benchmarks" / "results.md").read_text(encoding="utf-8")
-    readme.write_text(f"{head}{_FIGURES_BEGIN}{figures}{_FIGURES_END}{tail}", encoding="utf-8")
+    text = f"{head}{_FIGURES_BEGIN}{figures()}{_FIGURES_END}{tail}"
+    readme.write_text(text, encoding="utf-8")
 
 
 # --- console blocks -------------------------------------------------------------------------
