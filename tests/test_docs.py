@@ -52,6 +52,7 @@ def test_the_pages_are_there() -> None:
     assert {page.name for page in (REPOSITORY / "docs").glob("*.md")} == {
         "commands.md",
         "dependencies.md",
+        "engines.md",
         "formats.md",
         "json.md",
         "spec.md",
