@@ -98,6 +98,7 @@ def inspect_file(
         numeric = [entry for entry in entries if entry.element is not None]
         jobs = jobs or default_jobs()
         engine = _choose_engine(numeric, jobs, on_fault, is_alone)
+        engine.prepare({(None, entry.element) for entry in numeric if entry.element is not None})
         stats = _measure(_Worker(file, engine), numeric, jobs, progress or _ignore)
     tensors = tuple(
         _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries

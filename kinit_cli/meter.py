@@ -194,8 +194,7 @@ class Meter:
             bits = self._scratch(np.uint32)[: tile.size]
             np.left_shift(tile.view(np.uint16), 16, out=bits, dtype=np.uint32)
             return bits.view(np.float32)
-        is_narrow = dtype == np.float16 or dtype.type in narrow_floats()
-        scratch = self._scratch(np.float32 if is_narrow else np.float64)[: tile.size]
+        scratch = self._scratch(np.float32 if is_single(dtype) else np.float64)[: tile.size]
         np.copyto(scratch, tile, casting="unsafe")
         return scratch
 
@@ -228,6 +227,11 @@ def merge(a: Moments, b: Moments) -> Moments:
         m2=(a.m2 + b.m2) + (delta * delta) * (a.count * fraction),
         exponent=a.exponent,
     )
+
+
+def is_single(dtype: np.dtype[Any]) -> bool:
+    """Tell whether elements are measured as float32, which holds them; others as float64."""
+    return dtype in (np.float32, np.float16) or dtype.type in narrow_floats()
 
 
 def _is_plain(values: NDArray[Any]) -> bool:

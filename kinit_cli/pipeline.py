@@ -80,6 +80,8 @@ def generate(
     """
     started = time.perf_counter()
     validate_output(plan, output)
+    # On this thread, where an interrupt is heard, and before there is a file to leave behind.
+    engine.prepare({(type(t.draw), numpy_dtype(t.dtype.name)) for t in plan.tensors})
     with ExitStack() as stack:
         sidecar = _stage_sidecar(stack, output)
         temporary = stack.enter_context(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +19,15 @@ from every_engine import needs_numba
 from spec_texts import plan_of
 
 import kinit_cli
-from kinit_cli.draw import Orthogonal, Uniform
+from kinit_cli.draw import Normal, Orthogonal, Uniform
 from kinit_cli.dtypes import numpy_dtype
-from kinit_cli.engines import ENGINE_NAMES, get_engine
+from kinit_cli.engines import ENGINE_NAMES, code_cache, get_engine
 from kinit_cli.engines.numpy import NumpyEngine
-from kinit_cli.engines.registry import SECONDS_TO_LOAD
+from kinit_cli.engines.registry import SECONDS_TO_COMPILE, SECONDS_TO_LOAD
 from kinit_cli.engines.saving import seconds_saved_generating, seconds_saved_measuring
 from kinit_cli.errors import UnavailableError
+from kinit_cli.formats.registry import choose_writer
+from kinit_cli.pipeline import Output, generate
 from kinit_cli.stream.identity import named_stream_key
 
 KEY = named_stream_key(1, "a/kernel")
@@ -171,7 +176,7 @@ def test_statistics_and_matrices_that_fail_their_trial_are_not_used(
     expected = NumpyEngine().orthogonal(draw, KEY, (20, 30))
     assert engine.orthogonal(draw, KEY, (20, 30)).tobytes() == expected.tobytes()
     assert [fault.partition(" (")[0] for fault in faults] == [
-        "the compiled engine fails for statistics",
+        "the compiled engine fails for statistics of float32",
         "the compiled engine fails for orthogonal matrices",
     ]
 
@@ -260,3 +265,175 @@ def test_naming_engines_imports_no_numpy() -> None:
     code = "import sys, kinit_cli.engines, kinit_cli.stream; sys.exit('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=False, env=kinit_environment())
     assert done.returncode == 0
+
+
+# --- what else can go wrong ---------------------------------------------------------------------
+
+
+def test_a_reason_of_many_lines_is_told_in_one(kinit: Kinit, tmp_path: Path) -> None:
+    path = stub_numba(tmp_path, "raise ImportError('a\\nb\\n' + 5000 * 'c ')")
+    (tmp_path / "a.yaml").write_text(ONE_KERNEL, encoding="utf-8")
+    done = kinit("generate", "a.yaml", "-o", "a.h5", "--engine=numba", "-q", PYTHONPATH=path)
+    (line,) = done.stderr.decode().splitlines()
+    assert "ImportError: a b c c" in line
+    assert len(line) < 500
+
+
+def test_a_module_that_exits_is_no_success(kinit: Kinit, tmp_path: Path) -> None:
+    path = stub_numba(tmp_path, "import sys; sys.exit(3)")
+    (tmp_path / "a.yaml").write_text(ONE_KERNEL, encoding="utf-8")
+    done = kinit("generate", "a.yaml", "-o", "a.h5", "--engine=numba", "-q", PYTHONPATH=path)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"Numba cannot be used (SystemExit: 3)" in done.stderr
+    assert (tmp_path / "a.h5").exists()
+
+
+@needs_numba
+def test_auto_is_numpy_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert get_engine("auto", seconds_saved=1000).name == "numpy"
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
+    assert get_engine("auto", seconds_saved=1000).name == "numba"
+
+
+@needs_numba
+def test_auto_counts_compiling_where_code_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE_AS_FOLDER).write_text("", encoding="utf-8")
+    nowhere = str(tmp_path / FILE_AS_FOLDER / "x")
+    monkeypatch.setattr(code_cache, "_COMPILED", tmp_path / FILE_AS_FOLDER)
+    monkeypatch.setenv("XDG_CACHE_HOME", nowhere)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", nowhere)
+    assert not code_cache.can_keep_code()
+    little, much = SECONDS_TO_LOAD * 1.01, SECONDS_TO_LOAD + SECONDS_TO_COMPILE * 1.01
+    assert [get_engine("auto", seconds_saved=s).name for s in (little, much)] == ["numpy", "numba"]
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new" / "folder"))
+    assert code_cache.can_keep_code()
+    assert get_engine("auto", seconds_saved=little).name == "numba"
+
+
+def test_code_that_is_there_need_not_be_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_cache, "_COMPILED", tmp_path)
+    monkeypatch.setattr(code_cache, "_is_writable", lambda folder: False)
+    assert not code_cache.can_keep_code()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "stream._fill_0123-1.py311.nbi").write_bytes(b"")
+    assert code_cache.can_keep_code()
+
+
+@needs_numba
+def test_kept_code_is_named_by_all_that_it_is_made_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kinit_cli.compiled import kernel
+
+    versions = []
+    for text in ("a = 1\n", "a = 2\n"):
+        (tmp_path / "stream").mkdir(exist_ok=True)
+        (tmp_path / "stream" / "philox.py").write_text(text, encoding="utf-8")
+        monkeypatch.setattr(kernel, "_PACKAGE", tmp_path)
+        kernel.code_version.cache_clear()
+        versions.append(kernel.code_version())
+        assert kernel._named_by_version(_twice).__qualname__ == f"_twice_{versions[-1]}"
+    monkeypatch.undo()
+    kernel.code_version.cache_clear()
+    assert len({*versions, kernel.code_version()}) == 3
+    assert kernel._named_by_version(_twice)(4.0) == 8.0
+
+
+@needs_numba
+@pytest.mark.parametrize("name", ["moments_float64", "scan_float64"])
+def test_statistics_of_float64_are_tried_on_their_own(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from kinit_cli.compiled import statistics
+    from kinit_cli.engines import numba
+
+    faults: list[str] = []
+    engine = numba.NumbaEngine(faults.append)
+    monkeypatch.setattr(statistics, name, lambda *arguments: 1 / 0)
+    for dtype in (np.float32, np.float64, np.int16):
+        values = np.arange(30000).astype(dtype)
+        expected = NumpyEngine().make_meter().measure(values)
+        assert engine.make_meter().measure(values).is_same(expected)
+    (fault,) = faults
+    assert fault.startswith("the compiled engine fails for statistics of float64 (ZeroDivision")
+
+
+@needs_numba
+def test_everything_is_tried_before_a_file_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kinit_cli.engines import numba
+
+    class StopError(Exception):
+        pass
+
+    def stop(reason: str) -> None:
+        raise StopError(reason)
+
+    monkeypatch.setattr(numba, "_probe_meter", lambda dtype: False)
+    engine = numba.NumbaEngine(stop)
+    writer = choose_writer("a.h5", None, n_tensors=1)
+    output = Output(target=tmp_path / "a.h5", writer=writer)
+    with pytest.raises(StopError, match="statistics of float32"):
+        generate(plan_of(ONE_KERNEL), output, engine=engine, jobs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_numba
+def test_many_threads_at_the_first_use() -> None:
+    from kinit_cli.engines.numba import NumbaEngine
+
+    engine = NumbaEngine(pytest.fail)
+    draws = [Uniform(minval=0.0, maxval=1.0), Normal(mean=0.0, stddev=1.0)]
+    cases = [(draw, dtype) for draw in draws for dtype in ("float32", "float64", "float16")] * 4
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda case: filled(engine, *case), cases))
+    assert found == [filled(NumpyEngine(), *case) for case in cases]
+
+
+@needs_numba
+def test_inspect_measures_compiled_where_that_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kinit_cli.inspect
+    from kinit_cli.compiled.meter import CompiledMeter
+
+    np.save(tmp_path / "a.npy", np.linspace(-1, 1, 30000, dtype=np.float32))
+    measured: list[int] = []
+    measure = CompiledMeter.measure
+    monkeypatch.setattr(
+        CompiledMeter,
+        "measure",
+        lambda self, tile: measured.append(tile.size) or measure(self, tile),
+    )
+    plain = kinit_cli.inspect.inspect_file(tmp_path / "a.npy").tensors
+    assert measured == []
+    monkeypatch.setattr("kinit_cli.engines.registry.SECONDS_TO_LOAD", 0)
+    assert kinit_cli.inspect.inspect_file(tmp_path / "a.npy").tensors == plain
+    assert 30000 in measured
+
+
+@needs_numba
+@pytest.mark.slow
+def test_an_interrupt_while_compiling_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SPEC, encoding="utf-8")
+    command = [sys.executable, "-m", "kinit_cli", "generate", "a.yaml", "-o", "out/a.h5"]
+    (tmp_path / "out").mkdir()
+    environment = kinit_environment(NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    process = subprocess.Popen(
+        [*command, "--engine=numba"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    # Numba makes the folder when it begins.
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "cache").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1].strip() == b"kinit: interrupted"
+    assert process.returncode == 130
+    assert list((tmp_path / "out").iterdir()) == []

@@ -238,6 +238,23 @@ def test_there_are_no_more_words_than_the_stream_has(engine: Engine, start: int)
 
 
 @every_engine
+def test_an_index_may_be_one_of_numpys_integers(engine: Engine) -> None:
+    expected = fill(engine, RANDOM_DRAWS[1], 5, 9, (2**40,), "float32")
+    for kind in (np.int32, np.int64, np.uint8):
+        found = fill(engine, RANDOM_DRAWS[1], kind(5), 9, (2**40,), "float32")
+        assert_same_bits(found, expected)
+    assert fill(engine, RANDOM_DRAWS[1], 2**66, 0, (2**66,), "float32").size == 0
+
+
+@every_engine
+def test_a_read_only_array_is_not_filled(engine: Engine) -> None:
+    out = np.zeros(4, np.float32)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        engine.fill(out, RANDOM_DRAWS[0], KEY, start=0, shape=(4,))
+
+
+@every_engine
 @pytest.mark.parametrize("dtype", FLOAT_DTYPES)
 def test_the_last_words(engine: Engine, dtype: str) -> None:
     start = 2**66 - 4099

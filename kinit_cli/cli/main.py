@@ -7,6 +7,7 @@ Exit codes: 0 fine; 1 something differs; 2 usage, a bad spec, I/O or an internal
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import importlib
 import io
@@ -164,7 +165,10 @@ def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
         return code if isinstance(code, int) else EXIT_FINE
     except SystemExit as error:
         # Click's answer to a closed pipe is an exit with code 1, which here means "differs".
-        raise BrokenPipeError from error
+        if isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE:
+            raise BrokenPipeError from error
+        _say(f"internal error: something ended the run with code {error.code}")
+        return _failed(argv, "internal", f"SystemExit: {error.code}")
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:

@@ -11,18 +11,26 @@ from kinit_cli.histogram import N_BUCKETS, GridCounts
 from kinit_cli.meter import CHUNK_ELEMENTS, Meter, Moments, TileStats, scale_exponent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
 class CompiledMeter(Meter):
     """Measures tiles; holds scratch memory, so each thread has its own.
 
-    Tiles with values that are not finite, or so large or small that they must be scaled, are left
-    to the class it derives from.
+    Tiles of one value, which are quicker to measure without, and those with values that are not
+    finite, or so large or small that they must be scaled, are left to the class it derives from.
+
+    Parameters
+    ----------
+    can_measure : callable, optional
+        Tells whether the compiled passes may be used for float32, for float64.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, can_measure: Callable[[np.dtype[Any]], bool] = lambda dtype: True) -> None:
         super().__init__()
+        self._can_measure = can_measure
         self._tally = np.zeros(N_BUCKETS, np.uint32)
         self._buckets = np.empty(N_BUCKETS, np.uint16)
         self._counts = np.empty(N_BUCKETS, np.int64)
@@ -32,7 +40,7 @@ class CompiledMeter(Meter):
         self._result = np.empty(2)
 
     def _measure_values(self, values: NDArray[Any]) -> TileStats:
-        if not values.size:
+        if not values.size or _is_constant(values) or not self._can_measure(values.dtype):
             return super()._measure_values(values)
         is_single = values.dtype == np.float32
         scan = statistics.scan_float32 if is_single else statistics.scan_float64
@@ -58,3 +66,10 @@ class CompiledMeter(Meter):
                 buckets=self._buckets[:n_buckets].copy(), counts=self._counts[:n_buckets].copy()
             ),
         )
+
+
+def _is_constant(values: NDArray[Any]) -> bool:
+    first = values[0]
+    if first != values[-1] or first != values[values.size // 2]:
+        return False
+    return bool((values == first).all())

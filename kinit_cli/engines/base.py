@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from kinit_cli.draw import Draw, Orthogonal
@@ -70,6 +71,16 @@ class Engine(Protocol):
         -------
         array of float64, shape `matrix_shape(shape)`, C-contiguous
             Already multiplied by the gain; the caller casts it with `cast_float64`.
+        """
+        ...
+
+    def prepare(self, kinds: Iterable[tuple[type[Draw] | None, np.dtype[Any]]]) -> None:
+        """Do what takes long, or may fail, before anything depends on it.
+
+        Parameters
+        ----------
+        kinds : iterable of (draw, dtype)
+            What will be drawn and measured; None where it is only measured.
         """
         ...
 

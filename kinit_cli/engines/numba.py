@@ -6,8 +6,9 @@ elements before its first use; one that cannot be compiled or gives other bits i
 
 from __future__ import annotations
 
+import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -16,9 +17,17 @@ import numpy as np
 from kinit_cli.compiled import narrow, stream
 from kinit_cli.compiled.meter import CompiledMeter
 from kinit_cli.compiled.orthogonal import orthogonal_matrix
-from kinit_cli.draw import Draw, Normal, Orthogonal, TruncatedNormal, Uniform, matrix_shape
+from kinit_cli.draw import (
+    Constant,
+    Draw,
+    Normal,
+    Orthogonal,
+    TruncatedNormal,
+    Uniform,
+    matrix_shape,
+)
 from kinit_cli.engines.numpy import NumpyEngine
-from kinit_cli.meter import Meter
+from kinit_cli.meter import Meter, is_single
 from kinit_cli.stream.identity import StreamKey
 from kinit_cli.stream.philox import validate_words
 from kinit_cli.stream.transforms import Affine, largest_below, normal_affine, uniform_affine
@@ -39,6 +48,7 @@ _FILL_KERNELS = {
     np.dtype(np.float32): stream.fill_float32,
     np.dtype(np.float64): stream.fill_float64,
 }
+_STREAMED = (Uniform, Normal, TruncatedNormal)
 _PROBE_KEY = StreamKey(key=0x0123456789ABCDEF, nonce=0xFEDCBA9876543210)
 _PROBE_DRAWS: tuple[Draw, ...] = (
     Uniform(minval=-0.05, maxval=0.1),
@@ -69,8 +79,7 @@ class NumbaEngine:
         shape: tuple[int, ...],
     ) -> None:
         """Write elements [start, start + out.size) of a tensor into `out`, in place."""
-        is_streamed = isinstance(draw, (Uniform, Normal, TruncatedNormal))
-        if is_streamed and out.flags.aligned and self._can_fill(out.dtype):
+        if isinstance(draw, _STREAMED) and out.flags.behaved and self._can_fill(out.dtype):
             self._fill(out, draw, stream_key, start)
         else:
             self._numpy.fill(out, draw, stream_key, start=start, shape=shape)
@@ -85,14 +94,30 @@ class NumbaEngine:
         on_block: Callable[[], None] | None = None,
     ) -> NDArray[np.float64]:
         """Give the whole matrix of an orthogonal tensor, times its gain."""
-        if not self._is_trusted("orthogonal matrices", _probe_orthogonal):
+        if not self._can_make_matrices():
             return self._numpy.orthogonal(draw, stream_key, shape, jobs=jobs, on_block=on_block)
         rows, cols = matrix_shape(shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, jobs=jobs, on_block=on_block)
 
     def make_meter(self) -> Meter:
         """Give a meter for one thread."""
-        return CompiledMeter() if self._is_trusted("statistics", _probe_meter) else Meter()
+        return CompiledMeter(self._can_measure)
+
+    def prepare(self, kinds: Iterable[tuple[type[Draw] | None, np.dtype[Any]]]) -> None:
+        """Load, compile and try out what will be used; see `kinit_cli.engines.base.Engine`."""
+        for draw, dtype in kinds:
+            if draw in _STREAMED:
+                self._can_fill(dtype)
+            if draw is Orthogonal:
+                self._can_make_matrices()
+            if draw is not Constant:
+                self._can_measure(np.dtype(np.float32 if is_single(dtype) else np.float64))
+
+    def _can_make_matrices(self) -> bool:
+        return self._is_trusted("orthogonal matrices", _probe_orthogonal)
+
+    def _can_measure(self, dtype: np.dtype[Any]) -> bool:
+        return self._is_trusted(f"statistics of {dtype}", lambda: _probe_meter(dtype))
 
     def _can_fill(self, dtype: np.dtype[Any]) -> bool:
         if dtype not in _FILL_KERNELS and dtype not in _NARROW_KERNELS:
@@ -100,7 +125,10 @@ class NumbaEngine:
         return self._is_trusted(dtype, lambda: self._probe_fill(dtype))
 
     def _fill(self, out: NDArray[Any], draw: Draw, stream_key: StreamKey, start: int) -> None:
+        start = operator.index(start)
         validate_words(start, out.size)
+        if not out.size:
+            return
         if out.dtype in _FILL_KERNELS:
             _call_fill(out, draw, stream_key, start, _highest(draw, out.dtype))
             return
@@ -150,19 +178,22 @@ class NumbaEngine:
         return True
 
 
-def _probe_meter() -> bool:
+def _probe_meter(dtype: np.dtype[Any]) -> bool:
     """Compare the statistics of a whole chunk and a short one."""
-    values = np.empty(2**14 + 1001, np.float32)
+    values = np.empty(2**14 + 1001, dtype)
     NumpyEngine().fill(values, _PROBE_DRAWS[1], _PROBE_KEY, start=0, shape=values.shape)
     values[::97] = -0.0
     return CompiledMeter().measure(values).is_same(Meter().measure(values))
 
 
 def _probe_orthogonal() -> bool:
-    """Compare a matrix of two blocks, one of them short."""
-    found = orthogonal_matrix(_PROBE_KEY, 80, 70, 1.5, jobs=1)
+    """Compare matrices of two blocks, one of them short, tall and wide."""
     draw = Orthogonal(gain=1.5)
-    return found.tobytes() == NumpyEngine().orthogonal(draw, _PROBE_KEY, (80, 70)).tobytes()
+    for shape in ((80, 70), (70, 80)):
+        found = orthogonal_matrix(_PROBE_KEY, *shape, draw.gain)
+        if found.tobytes() != NumpyEngine().orthogonal(draw, _PROBE_KEY, shape).tobytes():
+            return False
+    return True
 
 
 def _call_fill(

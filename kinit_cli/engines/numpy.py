@@ -20,7 +20,7 @@ from kinit_cli.meter import Meter
 from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -76,6 +76,9 @@ class NumpyEngine:
 
         rows, cols = matrix_shape(shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, on_block=on_block)
+
+    def prepare(self, kinds: Iterable[tuple[type[Draw] | None, np.dtype[Any]]]) -> None:
+        """Do nothing: NumPy is ready."""
 
     def make_meter(self) -> Meter:
         """Give a meter for one thread."""

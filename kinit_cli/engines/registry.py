@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
+from kinit_cli.engines.code_cache import can_keep_code
 from kinit_cli.errors import UnavailableError, suggest
 
 if TYPE_CHECKING:
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
 EngineName = Literal["auto", "numpy", "numba"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
-#: Seconds that it takes to import Numba and load compiled kernels (benchmarks/results.md).
+#: Seconds that it takes to import Numba and load compiled kernels, and to compile them where they
+#: cannot be kept (benchmarks/results.md).
 SECONDS_TO_LOAD = 0.3
+SECONDS_TO_COMPILE = 2.0
 
 
 def get_engine(
@@ -48,7 +52,7 @@ def get_engine(
     """
     match name:
         case "auto":
-            return _numba(on_fault, is_alone) if seconds_saved > SECONDS_TO_LOAD else _numpy()
+            return _numba(on_fault, is_alone) if _pays(seconds_saved) else _numpy()
         case "numpy":
             return _numpy()
         case "numba":
@@ -56,6 +60,14 @@ def get_engine(
         case _:
             hint = suggest(name, ENGINE_NAMES) or f"known are {', '.join(ENGINE_NAMES)}"
             raise UnavailableError(f"no engine is called {name!r}; {hint}")
+
+
+def _pays(seconds_saved: float) -> bool:
+    """Tell whether compiled code saves more than it costs; compiling once for all is free."""
+    is_compiled = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+    if not is_compiled or seconds_saved <= SECONDS_TO_LOAD:
+        return False
+    return seconds_saved > SECONDS_TO_LOAD + SECONDS_TO_COMPILE or can_keep_code()
 
 
 def _numpy() -> Engine:
@@ -72,16 +84,16 @@ def _numba(on_fault: Callable[[str], None], is_alone: bool) -> Engine:
         from kinit_cli.engines.numba import NumbaEngine
 
         return NumbaEngine(on_fault)
-    except Exception as error:  # noqa: BLE001 - a broken installation can fail in any way
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - broken modules fail in any way
         on_fault(f"Numba cannot be used ({type(error).__name__}: {error})")
         return _numpy()
 
 
 def _load_numba() -> None:
-    """Compile nothing at all, which loads what compiling needs."""
-    from numba import njit
+    """Make one kernel ready, which loads all that compiling needs; most work needs it anyway."""
+    from kinit_cli.compiled.stream import fill_float32
 
-    njit("void()")(lambda: None)
+    fill_float32.compile()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from kinit_cli.draw import Draw, Orthogonal, matrix_shape
+from kinit_cli.draw import Constant, Draw, Orthogonal, matrix_shape
 
 if TYPE_CHECKING:
     from kinit_cli.plan import Plan
@@ -43,10 +43,13 @@ def seconds_saved_measuring(n_tensors: int, n_elements: int, jobs: int) -> float
 
 def seconds_saved_generating(plan: Plan, jobs: int) -> float:
     """Give the seconds saved in drawing and measuring a plan's tensors on `jobs` threads."""
+    # A tensor of one value is as quick without.
+    tensors = [tensor for tensor in plan.tensors if not isinstance(tensor.draw, Constant)]
+    n_elements = sum(tensor.n_elements for tensor in tensors)
     return (
-        sum(_saved_drawing(tensor.draw, tensor.shape, jobs) for tensor in plan.tensors)
-        + _saved(_DRAW_TENSOR, len(plan.tensors), 1)
-        + seconds_saved_measuring(len(plan.tensors), plan.n_elements, jobs)
+        sum(_saved_drawing(tensor.draw, tensor.shape, jobs) for tensor in tensors)
+        + _saved(_DRAW_TENSOR, len(tensors), 1)
+        + seconds_saved_measuring(len(tensors), n_elements, jobs)
     )
 
 

@@ -10,6 +10,7 @@ it moves memory, and a short one costs as much as the call.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,8 @@ class WordSource:
         ValueError
             If the range leaves [0, WORD_STOP).
         """
+        # NumPy's own integers wrap around.
+        start = operator.index(start)
         validate_words(start, count)
         keys = _round_keys(stream_key.key)
         offset = 0
