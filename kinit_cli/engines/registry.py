@@ -19,7 +19,7 @@ ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 #: Seconds that it takes to import Numba and load compiled kernels, and to compile them where they
 #: cannot be kept (benchmarks/results.md).
-SECONDS_TO_LOAD = 0.3
+SECONDS_TO_LOAD = 0.2
 SECONDS_TO_COMPILE = 2.0
 
 
