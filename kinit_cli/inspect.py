@@ -20,6 +20,7 @@ from kinit_cli.engines.registry import get_engine
 from kinit_cli.engines.saving import seconds_saved_measuring
 from kinit_cli.errors import KinitError, WeightsFileError, suggest
 from kinit_cli.formats.readers import open_weights
+from kinit_cli.interrupts import raise_noted
 from kinit_cli.meter import TileStats
 from kinit_cli.summary import FileSummary, StatsAccumulator, TensorStats, TensorSummary
 from kinit_cli.workers import default_jobs, iter_results
@@ -99,6 +100,7 @@ def inspect_file(
         jobs = jobs or default_jobs()
         engine = _choose_engine(numeric, jobs, on_fault, is_alone)
         engine.prepare({(None, entry.element) for entry in numeric if entry.element is not None})
+        raise_noted()
         stats = _measure(_Worker(file, engine), numeric, jobs, progress or _ignore)
     tensors = tuple(
         _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
@@ -164,6 +166,7 @@ def _measure(
                 stats[task.entry.path] = accumulator.result()
                 accumulator = StatsAccumulator()
         progress(task.n_bytes())
+        raise_noted()
     return stats
 
 

@@ -27,6 +27,7 @@ from kinit_cli.errors import OutputError
 from kinit_cli.formats.atomic import staged
 from kinit_cli.formats.base import OpenLayout, Writer
 from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
+from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
 from kinit_cli.meter import TileStats
 from kinit_cli.plan import Plan, TensorPlan
@@ -82,6 +83,7 @@ def generate(
     validate_output(plan, output)
     # On this thread, where an interrupt is heard, and before there is a file to leave behind.
     engine.prepare({(type(t.draw), numpy_dtype(t.dtype.name)) for t in plan.tensors})
+    raise_noted()
     with ExitStack() as stack:
         sidecar = _stage_sidecar(stack, output)
         temporary = stack.enter_context(
@@ -180,6 +182,7 @@ def _fill(
             if collectors[index].add(result):
                 summaries[index] = collectors.pop(index).summary()
             progress(result.n_bytes)
+        raise_noted()
     return [summary for summary in summaries if summary is not None]
 
 

@@ -437,3 +437,29 @@ def test_an_interrupt_while_compiling_is_heard(tmp_path: Path) -> None:
     assert process.communicate(timeout=60)[1].strip() == b"kinit: interrupted"
     assert process.returncode == 130
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["generate", "inspect"])
+def test_an_interrupt_that_a_compiler_swallows_is_raised_again(
+    kinit: Kinit, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(ONE_KERNEL, encoding="utf-8")
+    assert kinit("generate", "a.yaml", "-o", "a.h5").returncode == 0
+    (tmp_path / "sitecustomize.py").write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a parent may ignore it
+        "from kinit_cli.engines.numpy import NumpyEngine\n"
+        "def prepare(self, kinds):\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    except BaseException:\n"
+        "        pass\n"
+        "NumpyEngine.prepare = prepare\n",
+        encoding="utf-8",
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(kinit_cli.__file__).parents[1])])
+    arguments = {"generate": ("a.yaml", "-o", "b.h5"), "inspect": ("a.h5",)}[command]
+    done = kinit(command, *arguments, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1")
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert done.stderr.strip() == b"kinit: interrupted"
+    assert not (tmp_path / "b.h5").exists()

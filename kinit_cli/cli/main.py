@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import click
 
-from kinit_cli import __version__
+from kinit_cli import __version__, interrupts
 from kinit_cli.errors import KinitError, SpecError, suggest
 
 EXIT_FINE, EXIT_DIFFERS, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
@@ -96,6 +96,7 @@ def main() -> NoReturn:
 def run(argv: Sequence[str], prog_name: str | None = None) -> int:
     """Run the command line and give its exit code."""
     _prepare_streams()
+    interrupts.clear()
     previous = _catch_signals()
     try:
         code = _invoke(argv, prog_name)
@@ -130,7 +131,9 @@ def _catch_signals() -> dict[int, Any]:
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         for other in caught:
             signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
+        kind = KeyboardInterrupt if number == signal.SIGINT else _Terminated
+        interrupts.note(kind)
+        raise kind
 
     for number in caught:
         signal.signal(number, interrupt)
