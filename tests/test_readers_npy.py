@@ -166,3 +166,14 @@ def test_npy_directory_with_a_damaged_file_names_it(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(WeightsFileError, match=r"x\.npy"):
         open_weights(tmp_path)
+
+
+def test_what_is_wrong_with_a_header_is_told_alike_in_every_run(tmp_path: Path) -> None:
+    header = b"{'descr': name, 'fortran_order': False, 'shape': (3,), }".ljust(117) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    with pytest.raises(WeightsFileError, match=r"complete \.npy header") as caught:
+        open_weights(path)
+    assert " at 0x" not in str(caught.value)
+    assert "ast.Name object" in str(caught.value)
