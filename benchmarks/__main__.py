@@ -27,6 +27,8 @@ from benchmarks import (
 )
 from benchmarks.measure import tell
 from benchmarks.options import PEERS, QUICK, Options, Sizes
+from kinit_cli.cores import count_cores
+from kinit_cli.workers import default_jobs
 
 #: In the order in which they run and are shown.
 _PARTS: dict[str, Callable[[Options], report.Part]] = {
@@ -47,7 +49,7 @@ def main() -> int:
     """Run the parts asked for; results are saved only if all were run at full size."""
     arguments = _parse()
     names = [name for name in _PARTS if name in (arguments.only or _PARTS)]
-    n_cores = machine.count_cores()
+    n_cores = count_cores()
     environment.limit_threads(arguments.threads)
     options = Options(
         sizes=_sizes(arguments),
@@ -105,7 +107,7 @@ def _parse() -> argparse.Namespace:
     add("--bytes", type=_count, help="size of the large model and the inspected file")
     add("--memory-bytes", type=_count, nargs="+", metavar="BYTES", help="[80e6 8e9]")
     add("--no-gpt2", action="store_true", help="leave out GPT-2, which has 498 MB")
-    add("--threads", type=int, default=min(machine.count_cores(), 16), help="of everyone [cores]")
+    add("--threads", type=int, default=default_jobs(), help="of everyone [cores]")
     add("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for files on a disk")
     add("--peers", type=_peers, default=PEERS, metavar="NAME,...", help=f"of {', '.join(PEERS)}")
     add("--peers-python", type=Path, help="a Python that has the peers")

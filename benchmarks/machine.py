@@ -34,13 +34,6 @@ def describe(n_cores: int, n_threads: int, peer_versions: Mapping[str, str]) -> 
     }
 
 
-def count_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -16,7 +16,7 @@ def note(kind: type[BaseException]) -> None:
 
 
 def clear() -> None:
-    """Forget interrupts: a run begins, or has ended."""
+    """Forget interrupts: the run that they were meant for has ended."""
     _noted.clear()
 
 

@@ -116,10 +116,9 @@ class Meter:
             exponent = scale_exponent(lowest, highest)
             mean = math.ldexp(lowest, -exponent)
             moments = Moments(count=values.size, mean=mean, exponent=exponent)
+            grid_counts = replace(grid_counts, counts=grid_counts.counts * n_repeats)
         else:
             moments = self._moments(values, None, lowest, highest)
-        if is_constant:
-            grid_counts = replace(grid_counts, counts=grid_counts.counts * n_repeats)
         return TileStats(
             n_elements=values.size,
             n_zero=n_zero * n_repeats,

@@ -82,7 +82,8 @@ def generate(
     started = time.perf_counter()
     validate_output(plan, output)
     # On this thread, where an interrupt is heard, and before there is a file to leave behind.
-    engine.prepare({(type(t.draw), numpy_dtype(t.dtype.name)) for t in plan.tensors})
+    kinds = {(type(tensor.draw), tensor.dtype.name) for tensor in plan.tensors}
+    engine.prepare((draw, numpy_dtype(name)) for draw, name in kinds)
     raise_noted()
     with ExitStack() as stack:
         sidecar = _stage_sidecar(stack, output)

@@ -126,10 +126,13 @@ def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Ou
 def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bool) -> FileSummary:
     from kinit_cli.engines.registry import get_engine
     from kinit_cli.engines.saving import seconds_saved_generating
+    from kinit_cli.formats.atomic import check_target
     from kinit_cli.pipeline import generate
     from kinit_cli.render_progress import make_progress
     from kinit_cli.workers import default_jobs
 
+    # Loading an engine takes long; a target that may not be replaced is told before.
+    check_target(output.target, is_directory=output.writer.is_directory, force=output.force)
     jobs = jobs or default_jobs()
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
         chosen = get_engine(

@@ -96,7 +96,6 @@ def main() -> NoReturn:
 def run(argv: Sequence[str], prog_name: str | None = None) -> int:
     """Run the command line and give its exit code."""
     _prepare_streams()
-    interrupts.clear()
     previous = _catch_signals()
     try:
         code = _invoke(argv, prog_name)
@@ -115,6 +114,8 @@ def run(argv: Sequence[str], prog_name: str | None = None) -> int:
         _give_up(sys.stdout)
         _say(f"cannot write the result: {error.strerror}")
         code = EXIT_ERROR
+    finally:
+        interrupts.clear()
     # After an interrupt the process is about to end, and signals stay ignored.
     for number, handler in previous.items():
         signal.signal(number, handler)

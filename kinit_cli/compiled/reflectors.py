@@ -213,6 +213,16 @@ def _split_projections(y: Any, c0: int, c1: int, scale: float, width: int, halve
 
 
 @njit(error_model="numpy")
+def _join_sums(sums: Any, width: int, low_scale: float) -> None:
+    """Write u times a matrix in natural units, from the products of both halves, over the first."""
+    low_unit = _U_UNIT / low_scale
+    for i in range(REFLECTORS_PER_BLOCK):
+        high, low = sums[i, :width], sums[i, width:]
+        for j in range(width):
+            high[j] = high[j] * (_U_UNIT * _U_UNIT) + low[j] * low_unit
+
+
+@njit(error_model="numpy")
 def _substitute(x: Any, c: Any, d: Any, c0: int, c1: int, y: Any) -> Any:
     """Solve (diag(d) + c) Y = x for y[:, c0:c1], overwriting x; give the largest |Y|."""
     width = c1 - c0
@@ -318,11 +328,7 @@ def reflect_and_project(
                 low[j] = np.rint((x - high[j] * _U_UNIT) * low_scale)
         u_tile = next_u[r0 - k0 + b : r0 - k0 + b + ROWS_PER_TILE]
         _add_transposed_product(sums.ravel(), u_tile, tile.ravel(), 2 * width)
-    low_unit = _U_UNIT / low_scale
-    for i in range(b):
-        high, low = sums[i, :width], sums[i, width:]
-        for j in range(width):
-            high[j] = high[j] * (_U_UNIT * _U_UNIT) + low[j] * low_unit
+    _join_sums(sums, width, low_scale)
     return _substitute(sums, next_c, next_d, c0, c1, y)
 
 

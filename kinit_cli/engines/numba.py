@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 
 from kinit_cli.compiled import narrow, stream
@@ -26,6 +25,7 @@ from kinit_cli.draw import (
     Uniform,
     matrix_shape,
 )
+from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
 from kinit_cli.meter import Meter, is_single
 from kinit_cli.stream.identity import StreamKey
@@ -41,12 +41,12 @@ OnFault = Callable[[str], None]
 #: 16-bit floats are float32 first, so many at a time.
 _NARROW_STEP = 1 << 15
 _NARROW_KERNELS = {
-    np.dtype(np.float16): narrow.to_float16,
-    np.dtype(ml_dtypes.bfloat16): narrow.to_bfloat16,
+    numpy_dtype("float16"): narrow.to_float16,
+    numpy_dtype("bfloat16"): narrow.to_bfloat16,
 }
 _FILL_KERNELS = {
-    np.dtype(np.float32): stream.fill_float32,
-    np.dtype(np.float64): stream.fill_float64,
+    numpy_dtype("float32"): stream.fill_float32,
+    numpy_dtype("float64"): stream.fill_float64,
 }
 _STREAMED = (Uniform, Normal, TruncatedNormal)
 _PROBE_KEY = StreamKey(key=0x0123456789ABCDEF, nonce=0xFEDCBA9876543210)
