@@ -1,12 +1,15 @@
-"""The engines that must give the same bits, for tests that run on each."""
+"""The engines that must give the same bits, for tests that run on each, and specs for them."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import kinit_cli
 from kinit_cli.draw import Normal
 from kinit_cli.engines import get_engine
 from kinit_cli.engines.base import Engine
@@ -42,3 +45,25 @@ every_engine = pytest.mark.parametrize(
         ),
     ],
 )
+
+#: A weight for every kernel.
+ALL_KERNELS = """\
+seed: 3
+layers:
+  - name: a
+    weights:
+      normal: {shape: [37, 61], initializer: he_normal}
+      uniform: {shape: [61, 5], initializer: glorot_uniform, dtype: float64}
+      normal16: {shape: [300], initializer: {random_normal: {mean: 1}}, dtype: float16}
+      uniform16: {shape: [300], initializer: random_uniform, dtype: bfloat16}
+      zeros: {shape: [7], initializer: zeros}
+      matrix: {shape: [5, 9], initializer: orthogonal}
+"""
+ONE_KERNEL = "seed: 3\nlayers: [{name: a, weights: {kernel: {shape: [37, 61]}}}]\n"
+
+
+def stub_numba(folder: Path, text: str) -> str:
+    """Give a search path on which `import numba` runs `text`."""
+    (folder / "stubs" / "numba").mkdir(parents=True)
+    (folder / "stubs" / "numba" / "__init__.py").write_text(text, encoding="utf-8")
+    return os.pathsep.join([str(folder / "stubs"), str(Path(kinit_cli.__file__).parents[1])])
