@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+from spec_texts import plan_of
 
 from kinit_cli.draw import Orthogonal, matrix_shape
 from kinit_cli.engines.numpy import NumpyEngine
+from kinit_cli.errors import OutputError
+from kinit_cli.formats.hdf5 import Hdf5Writer
 from kinit_cli.formats.npy import NpyDirectoryWriter
 from kinit_cli.pipeline import Output, generate
 from kinit_cli.plan import make_plan
@@ -64,3 +68,32 @@ def test_orthogonal_tensors_are_made_one_at_a_time(tmp_path: Path) -> None:
     assert engine.n_calls == 4
     assert len(engine.threads) > 1
     assert engine.most_at_once == 1
+
+
+def test_a_matrix_that_nobody_waits_for_is_given_up(tmp_path: Path) -> None:
+    has_begun = threading.Event()
+    ended: list[BaseException] = []
+
+    class FailingEngine(NumpyEngine):
+        def fill(self, *arguments: Any, **options: Any) -> None:
+            has_begun.wait(30)
+            raise OSError("the other tensor failed")
+
+        def orthogonal(self, *arguments: Any, on_block: Any = None, **options: Any) -> Any:
+            has_begun.set()
+            deadline = time.monotonic() + 30
+            try:
+                while time.monotonic() < deadline:
+                    on_block()
+            except BaseException as error:
+                ended.append(error)
+                raise
+
+    plan = plan_of(
+        "seed: 1\nlayers: [{name: a, weights: {k: {shape: [1024, 1024]},"
+        " m: {shape: [1024, 1024], initializer: orthogonal}}}]"
+    )
+    output = Output(target=tmp_path / "a.h5", writer=Hdf5Writer())
+    with pytest.raises(OutputError, match="the other tensor failed; nothing was changed"):
+        generate(plan, output, engine=FailingEngine(), jobs=2)
+    assert [type(error).__name__ for error in ended] == ["_StoppedError"]
