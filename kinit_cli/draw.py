@@ -7,8 +7,9 @@ are float64 here and rounded to float32 by the engine, as the value stream says.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 #: Standard deviation of a unit normal truncated at +-2: sqrt(1 - 4 phi(2) / erf(sqrt 2)).
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -70,9 +71,6 @@ class Orthogonal:
     gain: float
 
 
-Draw: TypeAlias = Constant | ConstantArray | Eye | Uniform | Normal | TruncatedNormal | Orthogonal
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
     """Expected mean and standard deviation of a tensor's elements."""
@@ -81,13 +79,40 @@ class Moments:
     stddev: float
 
 
-def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments:
-    """Give the mean and standard deviation that the elements should have.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """What a function returns: a custom initializer's values, or those of another library.
+
+    Attributes
+    ----------
+    function : callable
+        (shape, dtype name, seed) -> an array of that shape and dtype, of any array library. The
+        seed is the tensor's own (`kinit_cli.stream.identity.framework_seed`), to be used or not.
+    moments : Moments, optional
+        What is expected of the elements, where it is known.
+    """
+
+    function: Callable[[tuple[int, ...], str, int], Any]
+    moments: Moments | None = None
+
+
+Draw: TypeAlias = (
+    Constant | ConstantArray | Eye | Uniform | Normal | TruncatedNormal | Orthogonal | Called
+)
+
+
+def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:
+    """Give the mean and standard deviation that the elements should have, if they are known.
 
     For `Eye` and `ConstantArray` they are those of the very values; for `Orthogonal` the root
-    mean square of an element, gain / sqrt(max(rows, cols)), about a mean of zero.
+    mean square of an element, gain / sqrt(max(rows, cols)), about a mean of zero. There are none
+    for a tensor without elements, and for some functions.
     """
+    if not math.prod(shape):
+        return None
     match draw:
+        case Called(moments=moments):
+            return moments
         case Constant(value=value):
             return Moments(mean=float(value), stddev=0.0)
         case Uniform(minval=low, maxval=high):
@@ -111,6 +136,8 @@ def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments:
 def value_bounds(draw: Draw) -> tuple[float, float]:
     """Give the lowest and highest value that can be drawn, before rounding to the dtype."""
     match draw:
+        case Called():
+            return -math.inf, math.inf
         case Constant(value=value):
             return value, value
         case Uniform(minval=low, maxval=high):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kinit_cli.draw import (
+    Called,
     Constant,
     ConstantArray,
     Draw,
@@ -33,6 +34,8 @@ class FitError(ValueError):
 
 def fitted(draw: Draw, dtype: DType) -> Draw:
     """Give the draw as the dtype takes it; raise `FitError` if it cannot hold the values."""
+    if isinstance(draw, Called):
+        return draw  # what it returns is checked when it is there
     if dtype.kind != "float":
         return _whole(draw, dtype)
     lowest, highest = value_bounds(draw)

@@ -115,6 +115,7 @@ def inspect_file(
         seconds=time.perf_counter() - started,
         seed=manifest.seed if manifest else None,
         stream=manifest.stream if manifest else None,
+        origin=manifest.origin if manifest else None,
         notes=tuple(notes),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kinit_cli.draw import expected_moments
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.origin import Origin, parse_origin
 from kinit_cli.plan import Plan, TensorPlan, make_plan
 from kinit_cli.spec.load import check_spec
 from kinit_cli.spec.problems import ProblemList, SourceMap
@@ -29,12 +30,19 @@ class TensorRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A manifest that has been read and whose structure is sound."""
+    """A manifest that has been read and whose structure is sound.
 
-    stream: int
+    Attributes
+    ----------
+    stream : int or None
+        Version of the value stream; None if the values are those of `origin`.
+    """
+
+    stream: int | None
     seed: int
     spec: Mapping[str, Any]
     tensors: Mapping[str, TensorRecord]
+    origin: Origin | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,7 @@ class Expectation:
 
 
 def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
-    """Write the manifest of a plan as JSON: no clock, host, path or library version in it.
+    """Write the manifest of a plan as JSON: no clock, host or path in it.
 
     Keys keep the order of the spec, in which params and weights have a meaning.
 
@@ -59,9 +67,11 @@ def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
     digests : mapping of str to str
         64 hex digits for each tensor path.
     """
+    origin = {"origin": plan.origin.to_json()} if plan.origin else {}
     manifest = {
         "kinit": MANIFEST_VERSION,
-        "stream": STREAM_VERSION,
+        "stream": None if plan.origin else STREAM_VERSION,
+        **origin,
         "seed": plan.seed,
         "spec": plan.document,
         "tensors": {
@@ -92,10 +102,11 @@ def parse_manifest(text: str, source: str) -> Manifest:
                 f"got {raw['kinit']!r}; a newer kinit may read it"
             )
         return Manifest(
-            stream=_whole(raw["stream"]),
+            stream=None if raw["stream"] is None else _whole(raw["stream"]),
             seed=_whole(raw["seed"]),
             spec=dict(raw["spec"]),
             tensors={str(path): _record(record) for path, record in raw["tensors"].items()},
+            origin=parse_origin(raw["origin"]) if "origin" in raw else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsFileError(f"{source}: its kinit manifest is damaged ({error})") from error
@@ -128,8 +139,8 @@ def _expectation(tensor: TensorPlan, manifest: Manifest) -> Expectation:
         shape=tensor.shape,
         dtype=tensor.dtype.name,
         initializer=str(tensor.initializer),
-        mean=moments.mean if tensor.n_elements else None,
-        stddev=moments.stddev if tensor.n_elements else None,
+        mean=moments.mean if moments else None,
+        stddev=moments.stddev if moments else None,
         digest=None if record is None else record.digest,
     )
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
-from kinit_cli.draw import Orthogonal, expected_moments
+from kinit_cli.draw import Called, Orthogonal, expected_moments
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.errors import OutputError
@@ -31,6 +31,7 @@ from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
 from kinit_cli.meter import TileStats
 from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.returned import call_function
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.stream.transforms import cast_float64
 from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary
@@ -108,8 +109,9 @@ def generate(
         n_bytes=plan.n_bytes,
         seconds=time.perf_counter() - started,
         seed=plan.seed,
-        stream=STREAM_VERSION,
+        stream=None if plan.origin else STREAM_VERSION,
         engine=engine.name,
+        origin=plan.origin,
         notes=plan.notes,
     )
 
@@ -149,12 +151,19 @@ def _stage_sidecar(stack: ExitStack, output: Output) -> Path | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tile:
-    """One tile of a tensor, or all of them if the tensor can only be made whole."""
+class _Span:
+    """Consecutive tiles of a tensor; all of them if it can only be made whole.
+
+    Attributes
+    ----------
+    values : array or None
+        The elements, if they are made already.
+    """
 
     tensor_index: int
     tile_index: int
     n_elements: int
+    values: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +184,8 @@ def _fill(
         if not tensor.n_elements:
             summaries[index] = _Collector(tensor).summary()
     worker = _Worker(plan, layout, engine, jobs)
-    for _, results in iter_results(worker, _iter_units(plan), jobs=jobs, stop=worker.stop):
+    units = _iter_units(plan, engine.span_elements)
+    for _, results in iter_results(worker, units, jobs=jobs, stop=worker.stop):
         for result in results:
             index = result.tensor_index
             if index not in collectors:
@@ -187,30 +197,38 @@ def _fill(
     return [summary for summary in summaries if summary is not None]
 
 
-def _iter_units(plan: Plan) -> Iterator[list[_Tile]]:
-    """Cut the plan into units of work of up to a tile; small tensors share one."""
-    unit: list[_Tile] = []
-    room = TILE_ELEMENTS
+def _iter_units(plan: Plan, span_elements: int) -> Iterator[list[_Span]]:
+    """Cut the plan into units of work of up to a span; small tensors share one."""
+    unit: list[_Span] = []
+    room = span_elements
     for index, tensor in enumerate(plan.tensors):
-        for tile in _iter_tiles(index, tensor):
-            if tile.n_elements > room and unit:
+        for span in _iter_spans(index, tensor, span_elements):
+            if span.n_elements > room and unit:
                 yield unit
-                unit, room = [], TILE_ELEMENTS
-            unit.append(tile)
-            room -= tile.n_elements
+                unit, room = [], span_elements
+            unit.append(span)
+            room -= span.n_elements
     if unit:
         yield unit
 
 
-def _iter_tiles(index: int, tensor: TensorPlan) -> Iterator[_Tile]:
+def _iter_spans(index: int, tensor: TensorPlan, span_elements: int) -> Iterator[_Span]:
     n_elements = tensor.n_elements
-    if isinstance(tensor.draw, Orthogonal):
-        if n_elements:
-            yield _Tile(index, 0, n_elements)
+    if not n_elements:
         return
-    for tile_index in range(math.ceil(n_elements / TILE_ELEMENTS)):
-        start = tile_index * TILE_ELEMENTS
-        yield _Tile(index, tile_index, min(TILE_ELEMENTS, n_elements - start))
+    if isinstance(tensor.draw, Orthogonal):
+        yield _Span(index, 0, n_elements)
+        return
+    values = None
+    if isinstance(tensor.draw, Called):
+        # Here and not in a worker: other people's code is called on one thread, in the order of
+        # the plan, so that what it draws from a generator of its own is the same each time.
+        values = call_function(tensor.draw, tensor).reshape(-1)
+        span_elements = TILE_ELEMENTS
+    for start in range(0, n_elements, span_elements):
+        stop = min(start + span_elements, n_elements)
+        part = None if values is None else values[start:stop]
+        yield _Span(index, start // TILE_ELEMENTS, stop - start, part)
 
 
 class _StoppedError(Exception):
@@ -235,19 +253,25 @@ class _Worker:
         if self.stop.is_set():
             raise _StoppedError
 
-    def __call__(self, unit: list[_Tile]) -> list[_TileResult]:
-        return [result for tile in unit for result in self._iter_results(tile)]
+    def __call__(self, unit: list[_Span]) -> list[_TileResult]:
+        return [result for span in unit for result in self._iter_results(span)]
 
-    def _iter_results(self, tile: _Tile) -> Iterator[_TileResult]:
-        tensor = self._plan.tensors[tile.tensor_index]
+    def _iter_results(self, span: _Span) -> Iterator[_TileResult]:
+        tensor = self._plan.tensors[span.tensor_index]
         if isinstance(tensor.draw, Orthogonal):
             with self._whole_lock:
-                yield from self._iter_orthogonal(tile.tensor_index, tensor, tensor.draw)
+                yield from self._iter_orthogonal(span.tensor_index, tensor, tensor.draw)
             return
-        out = self._buffer(tensor, tile.n_elements)
-        start = tile.tile_index * TILE_ELEMENTS
-        self._engine.fill(out, tensor.draw, tensor.stream_key, start=start, shape=tensor.shape)
-        yield self._finish(tile.tensor_index, tile.tile_index, out)
+        values = span.values
+        if values is None:
+            values = self._buffer(tensor, span.n_elements)
+            start = span.tile_index * TILE_ELEMENTS
+            self._engine.fill(
+                values, tensor.draw, tensor.stream_key, start=start, shape=tensor.shape
+            )
+        for offset in range(0, values.size, TILE_ELEMENTS):
+            tile_index = span.tile_index + offset // TILE_ELEMENTS
+            yield self._finish(span.tensor_index, tile_index, values[offset:][:TILE_ELEMENTS])
 
     def _iter_orthogonal(
         self, tensor_index: int, tensor: TensorPlan, draw: Orthogonal
@@ -269,11 +293,11 @@ class _Worker:
         return _TileResult(tensor_index, tile_index, stats, digest, out.nbytes)
 
     def _buffer(self, tensor: TensorPlan, n_elements: int) -> NDArray[Any]:
-        """Give the thread's own tile memory as an array of the tensor's dtype."""
+        """Give the thread's own memory for a span as an array of the tensor's dtype."""
         local = self._local
         if not hasattr(local, "meter"):
             local.meter = self._engine.make_meter()
-            local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
+            local.memory = np.empty(self._engine.span_elements * 8, np.uint8)
         dtype = numpy_dtype(tensor.dtype.name)
         view: NDArray[Any] = local.memory[: n_elements * dtype.itemsize].view(dtype)
         return view
@@ -306,8 +330,8 @@ class _Collector:
             n_elements=tensor.n_elements,
             n_bytes=tensor.n_bytes,
             stats=self._stats.result(),
-            expected_mean=expected.mean if tensor.n_elements else None,
-            expected_std=expected.stddev if tensor.n_elements else None,
+            expected_mean=expected.mean if expected else None,
+            expected_std=expected.stddev if expected else None,
             initializer=str(tensor.initializer),
             digest=self._digest.hexdigest(),
         )

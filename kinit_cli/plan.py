@@ -18,6 +18,7 @@ from kinit_cli.fit import FitError, fitted
 from kinit_cli.initializers.base import ArgumentError, Initializer, Target
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.initializers.registry import default_initializer
+from kinit_cli.origin import Origin
 from kinit_cli.spec.expand import WeightDecl, evaluate_params, expand
 from kinit_cli.spec.expressions import Number
 from kinit_cli.spec.load import LoadedSpec
@@ -75,8 +76,8 @@ class TensorPlan:
             "n_bytes": self.n_bytes,
             "initializer": str(self.initializer),
             "initializer_config": self.initializer.config(),
-            "expected_mean": expected.mean if self.n_elements else None,
-            "expected_std": expected.stddev if self.n_elements else None,
+            "expected_mean": expected.mean if expected else None,
+            "expected_std": expected.stddev if expected else None,
         }
 
 
@@ -96,6 +97,8 @@ class Plan:
         The spec as plain data with the seed in it: what the output records.
     notes : tuple of str
         What the user should know, though nothing is wrong.
+    origin : Origin or None
+        Whose values these are, if not those of the value stream.
     """
 
     name: str | None
@@ -104,6 +107,7 @@ class Plan:
     tensors: tuple[TensorPlan, ...]
     document: Mapping[str, Any]
     notes: tuple[str, ...]
+    origin: Origin | None = None
 
     @property
     def n_elements(self) -> int:

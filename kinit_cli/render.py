@@ -256,6 +256,8 @@ def _footer(summary: FileSummary) -> Iterator[Text]:
         value = getattr(summary, name)
         if value is not None:
             about.append(f"{name} {printable(str(value))}")
+    if summary.origin:
+        about.append(f"values {printable(str(summary.origin))}")
     yield Text(f"{printable(summary.source)}: {', '.join(about)}")
     n_flagged = sum(1 for tensor in summary.tensors if _flags(tensor))
     if n_flagged:

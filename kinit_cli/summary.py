@@ -11,6 +11,7 @@ from kinit_cli.meter import Moments, merge
 
 if TYPE_CHECKING:
     from kinit_cli.meter import TileStats
+    from kinit_cli.origin import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +195,8 @@ class FileSummary:
         Bytes of all tensors' elements.
     seed, stream, engine : int, int, str, or None
         What the file's manifest says.
+    origin : Origin or None
+        Whose values these are, if not those of the value stream.
     notes : tuple of str
         Remarks for the user, a sentence each.
     """
@@ -208,6 +211,7 @@ class FileSummary:
     seed: int | None = None
     stream: int | None = None
     engine: str | None = None
+    origin: Origin | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -219,6 +223,7 @@ class FileSummary:
             "seed": self.seed,
             "stream": self.stream,
             "engine": self.engine,
+            "origin": self.origin.to_json() if self.origin else None,
             "n_tensors": len(self.tensors),
             "n_parameters": self.n_parameters,
             "n_bytes": self.n_bytes,

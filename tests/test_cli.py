@@ -242,7 +242,8 @@ def test_generate_json_is_one_document_with_everything(kinit: Kinit, small_spec:
     document = json.loads(done.stdout)
     assert list(document) == [
         "schema_version", "command", "is_seed_drawn", "source", "format", "layout", "seed",
-        "stream", "engine", "n_tensors", "n_parameters", "n_bytes", "seconds", "notes", "tensors",
+        "stream", "engine", "origin", "n_tensors", "n_parameters", "n_bytes",
+        "seconds", "notes", "tensors",
     ]  # fmt: skip
     assert document["command"] == "generate"
     assert document["n_parameters"] == 1235

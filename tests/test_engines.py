@@ -219,7 +219,7 @@ def test_eye_of_integers_and_of_a_huge_matrix(engine: Engine) -> None:
 
 @every_engine
 def test_an_orthogonal_tensor_has_no_tiles(engine: Engine) -> None:
-    with pytest.raises(TypeError, match="orthogonal"):
+    with pytest.raises(TypeError, match="Orthogonal"):
         fill(engine, Orthogonal(gain=1.0), 0, 4, (2, 2), "float32")
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from kinit_cli.cli.main import JSON_SCHEMA_VERSION, run
 from kinit_cli.initializers.registry import INITIALIZER_TYPES
+from kinit_cli.origin import Origin
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
 
@@ -110,6 +111,8 @@ def objects_at(document: Any, path: list[str]) -> Iterator[Any]:
 
 def check_document(document: Any, column: str) -> None:
     check_object(document, documented("What a command prints", column))
+    if document.get("origin"):
+        check_object(document["origin"], documented("An origin"))
     assert document["tensors"]
     for tensor in document["tensors"]:
         check_object(tensor, documented("A tensor", column))
@@ -154,6 +157,15 @@ def write_foreign_file() -> None:
         file["größe"] = np.arange(5, dtype=np.int64)
 
 
+def write_file_of_another_origin(folder: str) -> str:
+    """Make a directory of kinit's one whose values are said to be Keras's."""
+    manifest = json.loads(Path(folder, "kinit.json").read_text("utf-8"))
+    origin = Origin(engine="keras", version="3.15.1", backend="jax", backend_version="0.10.2")
+    manifest.update(stream=None, origin=origin.to_json())
+    Path(folder, "kinit.json").write_text(json.dumps(manifest), "utf-8")
+    return f"{folder}/"
+
+
 def iter_documents(runs: Runs) -> Iterator[tuple[str, Any]]:
     """Print documents of every kind, with null wherever the page allows it."""
     write_foreign_file()
@@ -166,6 +178,7 @@ def iter_documents(runs: Runs) -> Iterator[tuple[str, Any]]:
         yield "inspect", runs("inspect", out)
     yield "inspect", runs("inspect", "w/dense/kernel.npy")
     yield "inspect", runs("inspect", "foreign.h5")
+    yield "inspect", runs("inspect", write_file_of_another_origin("w"))
 
 
 def test_documents_have_the_keys_of_the_page(runs: Runs) -> None:

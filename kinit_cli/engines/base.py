@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Fills tiles of tensors."""
+    """Fills tiles of tensors.
+
+    Attributes
+    ----------
+    span_elements : int
+        How many elements at once suit it, a multiple of a tile; it takes any number.
+    """
 
     name: str
+    span_elements: int
 
     def fill(
         self,
@@ -41,7 +48,7 @@ class Engine(Protocol):
         ----------
         out : 1-D C-contiguous array of the tensor's dtype
             Its old contents do not matter.
-        draw : any draw but `Orthogonal`
+        draw : any draw but `Orthogonal` and `Called`
         start : int
             Flat C-order index of the first element; any value, not only multiples of a tile.
         shape : tuple of int

@@ -16,6 +16,7 @@ import numpy as np
 from kinit_cli.compiled import narrow, stream
 from kinit_cli.compiled.meter import CompiledMeter
 from kinit_cli.compiled.orthogonal import orthogonal_matrix
+from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import (
     Constant,
     Draw,
@@ -61,6 +62,7 @@ class NumbaEngine:
     """Fills tiles with compiled kernels; see `kinit_cli.engines.base.Engine`."""
 
     name: str = "numba"
+    span_elements: int = TILE_ELEMENTS
 
     def __init__(self, on_fault: OnFault) -> None:
         self._numpy = NumpyEngine()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import (
+    Called,
     Constant,
     ConstantArray,
     Draw,
@@ -32,6 +34,7 @@ class NumpyEngine:
     """Fills tiles with NumPy, block by block in cache; see `kinit_cli.engines.base.Engine`."""
 
     name: str = "numpy"
+    span_elements: int = TILE_ELEMENTS
 
     def fill(
         self,
@@ -56,8 +59,8 @@ class NumpyEngine:
                 fill_normal(out, stream_key, start, mean=mean, stddev=stddev)
             case TruncatedNormal(mean=mean, stddev=stddev):
                 fill_truncated_normal(out, stream_key, start, mean=mean, stddev=stddev)
-            case Orthogonal():
-                raise TypeError("an orthogonal tensor has no tiles; use orthogonal()")
+            case Orthogonal() | Called():
+                raise TypeError(f"{type(draw).__name__} has no tiles: it is made whole")
 
     def orthogonal(
         self,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: Seeds are integers 0 <= seed < SEED_STOP.
 SEED_STOP = 2**64
+#: Seeds given to other libraries are below this.
+FRAMEWORK_SEED_STOP = 2**31 - 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,14 @@ def named_stream_key(model_seed: int, tensor_path: str) -> StreamKey:
 def explicit_stream_key(initializer_seed: int) -> StreamKey:
     """Derive the stream of a tensor whose initializer has a seed; the path plays no part."""
     return _stream_key(b"kinit/1/seed", str(_checked(initializer_seed)))
+
+
+def framework_seed(stream_key: StreamKey) -> int:
+    """Derive a tensor's seed for another library's generator.
+
+    It is below 2^31 - 2, which every library takes as it is (Keras reduces seeds modulo that).
+    """
+    return stream_key.key % FRAMEWORK_SEED_STOP
 
 
 def _checked(seed: int) -> int:
