@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import DTypeLike
 
 Kind = Literal["float", "int", "bool"]
 
@@ -60,6 +61,21 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     else:
         dtype = np.dtype(name).newbyteorder("<")
     return dtype
+
+
+def dtype_name(dtype: DTypeLike) -> str:
+    """Name a dtype that is given as NumPy takes it; a text is left as it is.
+
+    >>> import numpy as np
+    >>> dtype_name(np.float32), dtype_name("bfloat16")
+    ('float32', 'bfloat16')
+    """
+    if isinstance(dtype, str):
+        return dtype
+    import numpy as np
+
+    name: str = np.dtype(dtype).name
+    return name
 
 
 @lru_cache(maxsize=1)

@@ -8,22 +8,24 @@ from __future__ import annotations
 import math
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kinit_cli.draw import Constant, Draw, expected_moments
+from kinit_cli.draw import Constant, ConstantArray, Draw, Eye, expected_moments
 from kinit_cli.dtypes import DTYPES, DType
 from kinit_cli.fit import FitError, fitted
 from kinit_cli.initializers.base import ArgumentError, Initializer, Target
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.initializers.registry import default_initializer
 from kinit_cli.origin import Origin
-from kinit_cli.spec.expand import WeightDecl, evaluate_params, expand
+from kinit_cli.spec.document import clean_data
+from kinit_cli.spec.expand import WeightDecl, evaluate_params, expand, validate_shape
 from kinit_cli.spec.expressions import Number
 from kinit_cli.spec.load import LoadedSpec
-from kinit_cli.spec.model import ModelSpec
-from kinit_cli.spec.problems import ProblemList, TreePath
+from kinit_cli.spec.model import ModelSpec, validate_structure
+from kinit_cli.spec.names import name_fault
+from kinit_cli.spec.problems import ProblemList, SourceMap, TreePath, fmt_value
 from kinit_cli.stream.identity import StreamKey, explicit_stream_key, named_stream_key
 
 #: A seed that is drawn is below this, so that it is short and every JSON reader keeps it exact.
@@ -59,6 +61,11 @@ class TensorPlan:
     def n_elements(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the elements depend on the stream."""
+        return not isinstance(self.draw, Constant | ConstantArray | Eye)
 
     @property
     def n_bytes(self) -> int:
@@ -166,6 +173,63 @@ def make_plan(spec: LoadedSpec, *, max_tensors: int | None = None) -> Plan:
         document={**spec.document, "seed": seed},
         notes=tuple(_shared_seed_notes(tensors)),
     )
+
+
+def plan_tensor(
+    initializer: Any,
+    shape: Sequence[int],
+    *,
+    path: str | None,
+    seed: int | None,
+    dtype: str = "float32",
+    layout: str = "keras",
+) -> TensorPlan:
+    """Plan one tensor as a spec would that has it.
+
+    Parameters
+    ----------
+    initializer : str or mapping
+        In any form that a spec may have.
+    path : str or None
+        ``layer/weight``; with None, `seed` is the initializer's own.
+
+    Raises
+    ------
+    SpecError
+        With every problem; random values without a seed among them.
+    """
+    problems = ProblemList(SourceMap(source="tensor"))
+    settings: dict[str, Any] = {"seed": seed, "dtype": dtype, "layout": layout, "layers": []}
+    model = validate_structure({k: v for k, v in settings.items() if v is not None}, problems)
+    if model is None:
+        problems.fail()
+    fault = None if path is None else name_fault(path)
+    if fault is not None:
+        problems.add(("path",), "a path: parts joined by '/'", fmt_value(path), f"it has {fault}")
+    n_problems = len(problems)
+    sizes = validate_shape(shape, ("shape",), problems)
+    weight = path or "weight"
+    decl = WeightDecl(
+        layer=weight.rpartition("/")[0],
+        weight=_last_part(weight),
+        path=weight,
+        shape=sizes,
+        is_shape_sound=len(problems) == n_problems,
+        dtype=model.dtype,
+        initializer=clean_data(initializer, problems),
+        names={},
+        tree_path=(),
+    )
+    planned = _Planner(model, model.seed or 0, problems).plan(decl)
+    if planned is not None and planned.is_random and planned.initializer.seed is None:
+        if seed is None:
+            expected = "a seed, for random values"
+            problems.add(("seed",), expected, "none", "give seed, and path for one of its own")
+        elif path is None:
+            planned = replace(planned, stream_key=explicit_stream_key(seed))
+    problems.raise_if_any()
+    assert planned is not None
+    return planned
 
 
 def _check_paths(decls: list[WeightDecl], problems: ProblemList) -> None:

@@ -55,6 +55,7 @@ def test_the_pages_are_there() -> None:
         "engines.md",
         "formats.md",
         "json.md",
+        "python.md",
         "spec.md",
         "stream.md",
     }

@@ -41,24 +41,25 @@ def seconds_saved_measuring(n_tensors: int, n_elements: int, jobs: int) -> float
     return _saved(_MEASURE_TENSOR, n_tensors, 1) + _saved(_MEASURE, n_elements, jobs)
 
 
+def seconds_saved_drawing(draw: Draw, shape: tuple[int, ...], jobs: int) -> float:
+    """Give the seconds saved in drawing one tensor on `jobs` threads."""
+    if isinstance(draw, Orthogonal):
+        rows, cols = matrix_shape(shape)
+        return _saved(_REFLECT, rows * cols * min(rows, cols), jobs)
+    cost = _DRAW.get(type(draw).__name__)
+    return _saved(cost, math.prod(shape), jobs) if cost else 0.0
+
+
 def seconds_saved_generating(plan: Plan, jobs: int) -> float:
     """Give the seconds saved in drawing and measuring a plan's tensors on `jobs` threads."""
     # A tensor of one value is as quick without.
     tensors = [tensor for tensor in plan.tensors if not isinstance(tensor.draw, Constant)]
     n_elements = sum(tensor.n_elements for tensor in tensors)
     return (
-        sum(_saved_drawing(tensor.draw, tensor.shape, jobs) for tensor in tensors)
+        sum(seconds_saved_drawing(tensor.draw, tensor.shape, jobs) for tensor in tensors)
         + _saved(_DRAW_TENSOR, len(tensors), 1)
         + seconds_saved_measuring(len(tensors), n_elements, jobs)
     )
-
-
-def _saved_drawing(draw: Draw, shape: tuple[int, ...], jobs: int) -> float:
-    if isinstance(draw, Orthogonal):
-        rows, cols = matrix_shape(shape)
-        return _saved(_REFLECT, rows * cols * min(rows, cols), jobs)
-    cost = _DRAW.get(type(draw).__name__)
-    return _saved(cost, math.prod(shape), jobs) if cost else 0.0
 
 
 def _saved(cost: _Cost, count: int, jobs: int) -> float:

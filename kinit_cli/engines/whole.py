@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinit_cli.digest import TILE_ELEMENTS
-from kinit_cli.draw import Draw, Orthogonal
+from kinit_cli.draw import Called, Draw, Orthogonal
 from kinit_cli.dtypes import numpy_dtype
+from kinit_cli.returned import call_function
 from kinit_cli.stream.transforms import cast_float64
 from kinit_cli.workers import default_jobs, iter_results
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kinit_cli.engines.base import Engine
+    from kinit_cli.plan import TensorPlan
     from kinit_cli.stream.identity import StreamKey
 
 
@@ -32,6 +34,21 @@ def make_tensor(
     out = np.empty(shape, numpy_dtype(dtype))
     fill_tensor(out, engine, draw, stream_key, jobs=jobs)
     return out
+
+
+def make_planned(engine: Engine, tensor: TensorPlan, *, jobs: int | None = None) -> NDArray[Any]:
+    """Give a planned tensor as an array, whatever it is drawn from.
+
+    Raises
+    ------
+    InitializerError
+        A function that it calls failed.
+    """
+    if isinstance(tensor.draw, Called) and tensor.n_elements:
+        return call_function(tensor.draw, tensor)
+    return make_tensor(
+        engine, tensor.draw, tensor.stream_key, tensor.shape, tensor.dtype.name, jobs=jobs
+    )
 
 
 def fill_tensor(

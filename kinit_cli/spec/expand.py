@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from kinit_cli.spec.expressions import ExpressionError, Number, evaluate, is_param_name
-from kinit_cli.spec.model import Layer, ModelSpec, Repeat, Weight
+from kinit_cli.spec.model import Layer, ModelSpec, Repeat
 from kinit_cli.spec.names import MAX_PATH_LENGTH, fill_name, name_fault
 from kinit_cli.spec.problems import ProblemList, TreePath, fmt_value
 
@@ -85,6 +85,17 @@ def evaluate_params(params: Mapping[str, Any], problems: ProblemList) -> dict[st
     return names
 
 
+def validate_shape(shape: Sequence[Any], path: TreePath, problems: ProblemList) -> tuple[int, ...]:
+    """Check a shape that is given as numbers, and give it with 1 for each dimension at fault."""
+    numbers = []
+    for axis, size in enumerate(shape):
+        is_number = isinstance(size, int | float) and not isinstance(size, bool)
+        if not is_number:
+            problems.add((*path, axis), "a whole number", fmt_value(size))
+        numbers.append(size if is_number else 1)
+    return _Expander("float32", problems, 0).shape(numbers, {}, path)[0]
+
+
 def _evaluate(
     value: Any, names: Mapping[str, Number], path: TreePath, problems: ProblemList
 ) -> Number | None:
@@ -147,7 +158,7 @@ class _Expander:
         for template, weight in layer.weights.items():
             weight_path = (*path, "weights", template)
             weight_name = self._name(template, names, weight_path, is_key=True)
-            shape, is_shape_sound = self._shape(weight, names, (*weight_path, "shape"))
+            shape, is_shape_sound = self.shape(weight.shape, names, (*weight_path, "shape"))
             self._n_tensors += 1
             if self._n_tensors > self._max_tensors:
                 self._stop(f"at most {self._max_tensors:,} tensors")
@@ -184,17 +195,17 @@ class _Expander:
         self._problems.add(path, expected, got, hint, is_key=is_key)
         return f"?{self._n_steps}.{self._n_tensors}"
 
-    def _shape(
-        self, weight: Weight, names: Mapping[str, Number], path: TreePath
+    def shape(
+        self, written: Sequence[Any], names: Mapping[str, Number], path: TreePath
     ) -> tuple[tuple[int, ...], bool]:
         """Give a shape, with 1 for each dimension at fault, and whether none was."""
-        if len(weight.shape) > MAX_RANK:
-            got = f"{len(weight.shape)} dimensions"
+        if len(written) > MAX_RANK:
+            got = f"{len(written)} dimensions"
             self._problems.add(path, f"at most {MAX_RANK} dimensions", got)
             return (1,) * MAX_RANK, False
         dimensions = [
             self._whole(dimension, names, (*path, axis), MAX_DIMENSION)
-            for axis, dimension in enumerate(weight.shape)
+            for axis, dimension in enumerate(written)
         ]
         shape = tuple(1 if dimension is None else dimension for dimension in dimensions)
         n_elements = math.prod(shape)

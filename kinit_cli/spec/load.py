@@ -39,11 +39,14 @@ class LoadedSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the command line sets over the spec: its seed, its default dtype, its params."""
+    """What is set over the spec: its seed, its default dtype, its params.
+
+    A param is a number, or a text with an expression, as `--set` has it.
+    """
 
     seed: int | None = None
     dtype: str | None = None
-    params: Mapping[str, str] | None = None
+    params: Mapping[str, str | float] | None = None
 
 
 def load_spec(source: str | os.PathLike[str], overrides: Overrides | None = None) -> LoadedSpec:
@@ -110,6 +113,9 @@ def _set_params(params: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
         if name not in params:
             hint = suggest(name, params) or fmt_known(params)
             raise KinitError(f"--set {name}={text}: expected a param of the spec; {hint}")
+        if not isinstance(text, str):
+            params[name] = text
+            continue
         try:
             params[name] = evaluate(text, {})
         except ExpressionError as error:

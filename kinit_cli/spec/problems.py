@@ -50,8 +50,8 @@ class ProblemList:
         self._problems: dict[tuple[Place, str, str], Problem] = {}
         self._silenced: set[TreePath] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._problems)
+    def __len__(self) -> int:
+        return len(self._problems)
 
     def add(
         self, path: TreePath, expected: str, got: str, hint: str = "", *, is_key: bool = False

@@ -1,0 +1,235 @@
+"""The Python API: one tensor, the tensors of a spec, a file of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from kinit_cli.dtypes import dtype_name
+from kinit_cli.engines.registry import get_engine
+from kinit_cli.engines.saving import seconds_saved_drawing, seconds_saved_generating
+from kinit_cli.engines.whole import make_planned
+from kinit_cli.plan import Plan, make_plan, plan_tensor
+from kinit_cli.spec.load import Overrides, check_spec, load_spec
+from kinit_cli.spec.problems import ProblemList, SourceMap
+from kinit_cli.workers import default_jobs
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from kinit_cli.summary import FileSummary
+
+#: A spec's file, or its contents as plain data.
+Spec: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
+#: What a spec accepts as an initializer.
+InitializerLike: TypeAlias = "str | Mapping[str, Any]"
+
+
+def tensor(
+    initializer: InitializerLike,
+    shape: Sequence[int],
+    *,
+    seed: int | None = None,
+    path: str | None = None,
+    dtype: DTypeLike = "float32",
+    layout: Literal["keras", "torch"] = "keras",
+    jobs: int | None = None,
+) -> NDArray[Any]:
+    """Make one tensor: the values that a file has for it.
+
+    Parameters
+    ----------
+    initializer : str or mapping
+        A name (``"he_normal"``), a Keras config (``{"class_name": ..., "config": {...}}``) or
+        ``{"random_normal": {"stddev": 0.02}}``.
+    shape : sequence of int
+    seed : int, optional
+        0 <= seed < 2^64. With a `path` it is the model's seed, and the tensor is the one of that
+        path in a spec with that seed. Without, it is the initializer's own: tensors of equal seed
+        and shape are equal. An initializer that has a seed in its config keeps that.
+    path : str, optional
+        ``layer/weight``.
+    dtype : str or dtype
+        A float dtype; an integer one for zeros, ones, constant and identity.
+    layout : "keras" or "torch"
+        Which axes of a kernel are its inputs and outputs, for the fans.
+    jobs : int, optional
+        Threads; the cores that this process may use if absent. The values do not depend on it.
+
+    Returns
+    -------
+    array of `shape` and `dtype`, C-contiguous
+
+    Raises
+    ------
+    SpecError
+        An argument is not what a spec may have, or a random initializer has no seed.
+
+    Examples
+    --------
+    >>> kernel = tensor("he_normal", (784, 256), seed=42, path="dense/kernel")
+    >>> kernel.shape, kernel.dtype.name, round(float(kernel.std()), 3)
+    ((784, 256), 'float32', 0.05)
+    >>> tensor("glorot_uniform", (2, 2), seed=7).tolist() == tensor(
+    ...     {"class_name": "GlorotUniform", "config": {"seed": 7}}, (2, 2)
+    ... ).tolist()
+    True
+    """
+    planned = plan_tensor(
+        initializer,
+        [_whole(size) for size in shape],
+        path=path,
+        seed=None if seed is None else _whole(seed),
+        dtype=dtype_name(dtype),
+        layout=layout,
+    )
+    jobs = jobs or default_jobs()
+    engine = get_engine(
+        "auto", seconds_saved=seconds_saved_drawing(planned.draw, planned.shape, jobs)
+    )
+    return make_planned(engine, planned, jobs=jobs)
+
+
+def arrays(
+    spec: Spec,
+    *,
+    seed: int | None = None,
+    dtype: str | None = None,
+    params: Mapping[str, float] | None = None,
+    engine: str = "auto",
+    jobs: int | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Make the tensors of a spec in memory.
+
+    Parameters
+    ----------
+    spec, seed, dtype, params, engine, jobs
+        As for `generate`.
+
+    Returns
+    -------
+    dict of str to array
+        From each tensor's path, in the order of the spec.
+
+    Raises
+    ------
+    SpecError
+        With every problem of the spec.
+    KinitError
+        Its file cannot be read, or there is no such engine.
+
+    Examples
+    --------
+    >>> layers = [{"name": "dense", "weights": {"kernel": {"shape": [3, "n"]}}}]
+    >>> spec = {"seed": 42, "params": {"n": 2}, "layers": layers}
+    >>> {path: values.shape for path, values in arrays(spec, params={"n": 5}).items()}
+    {'dense/kernel': (3, 5)}
+    """
+    plan = _plan(spec, seed, dtype, params)
+    jobs = jobs or default_jobs()
+    chosen = get_engine(engine, seconds_saved=seconds_saved_generating(plan, jobs))
+    return {one.path: make_planned(chosen, one, jobs=jobs) for one in plan.tensors}
+
+
+def generate(
+    spec: Spec,
+    output: str | os.PathLike[str],
+    *,
+    format: str | None = None,  # noqa: A002 - as the command calls it
+    seed: int | None = None,
+    dtype: str | None = None,
+    params: Mapping[str, float] | None = None,
+    engine: str = "auto",
+    jobs: int | None = None,
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> FileSummary:
+    """Generate the weights of a spec into a file, as ``kinit generate`` does.
+
+    Parameters
+    ----------
+    spec : str, path or mapping
+        A YAML or JSON file, or what stands in one as plain data.
+    output : str or path
+        A file, or a directory if it ends in ``/``.
+    format : str, optional
+        The output's format, if its name does not tell.
+    seed : int, optional
+        In place of the spec's.
+    dtype : str, optional
+        For weights that name none.
+    params : mapping of str to number, optional
+        In place of the spec's params of these names.
+    engine : str
+        ``"auto"``, or the name of one.
+    jobs : int, optional
+        Threads; the cores that this process may use if absent. The bytes do not depend on it.
+    force : bool
+        Replace an output that exists.
+    progress : callable, optional
+        Called with the number of bytes that were written since the last call.
+
+    Returns
+    -------
+    FileSummary
+        Every tensor's statistics and digest, and the seed, drawn if there was none.
+
+    Raises
+    ------
+    SpecError
+        With every problem of the spec.
+    OutputError
+        The output exists, cannot hold the tensors or cannot be written. It is as it was.
+    KinitError
+        The spec's file cannot be read, or there is no such engine.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> layers = [{"name": "dense", "weights": {"kernel": {"shape": [784, 10]}}}]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     summary = generate({"seed": 42, "layers": layers}, f"{folder}/weights.h5")
+    >>> summary.n_parameters, summary.tensors[0].digest[:16]
+    (7840, 'd74a8716218b3814')
+    """
+    from kinit_cli import pipeline
+    from kinit_cli.formats.registry import choose_writer
+
+    plan = _plan(spec, seed, dtype, params)
+    jobs = jobs or default_jobs()
+    writer = choose_writer(os.fspath(output), format, n_tensors=len(plan.tensors))
+    chosen = get_engine(engine, seconds_saved=seconds_saved_generating(plan, jobs))
+    target = pipeline.Output(target=Path(output), writer=writer, force=force)
+    return pipeline.generate(plan, target, engine=chosen, jobs=jobs, progress=progress)
+
+
+def _plan(
+    spec: Spec, seed: int | None, dtype: str | None, params: Mapping[str, float] | None
+) -> Plan:
+    overrides = Overrides(
+        seed=_whole(seed),
+        dtype=dtype,
+        params={name: _whole(value) for name, value in (params or {}).items()},
+    )
+    if isinstance(spec, Mapping):
+        problems = ProblemList(SourceMap(source="spec"))
+        return make_plan(check_spec(_plain(spec), problems, overrides))
+    return make_plan(load_spec(spec, overrides))
+
+
+def _whole(value: Any) -> Any:
+    """Give NumPy's whole numbers as Python's; what is none is refused where it is checked."""
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _plain(data: Any) -> Any:
+    """Copy nested data with dicts for mappings and lists for sequences, as a file gives them."""
+    if isinstance(data, Mapping):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(item) for item in data]
+    return _whole(data)
