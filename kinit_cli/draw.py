@@ -7,8 +7,8 @@ are float64 here and rounded to float32 by the engine, as the value stream says.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 #: Standard deviation of a unit normal truncated at +-2: sqrt(1 - 4 phi(2) / erf(sqrt 2)).
@@ -90,10 +90,13 @@ class Called:
         seed is the tensor's own (`kinit_cli.stream.identity.framework_seed`), to be used or not.
     moments : Moments, optional
         What is expected of the elements, where it is known.
+    config : mapping, optional
+        All arguments of a custom initializer, as JSON data: what makes the same one again.
     """
 
     function: Callable[[tuple[int, ...], str, int], Any]
     moments: Moments | None = None
+    config: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 Draw: TypeAlias = (

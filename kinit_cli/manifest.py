@@ -9,6 +9,8 @@ from typing import Any
 
 from kinit_cli.draw import expected_moments
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.initializers.base import Customs
+from kinit_cli.initializers.custom import RecordedInitializers
 from kinit_cli.origin import Origin, parse_origin
 from kinit_cli.plan import Plan, TensorPlan, make_plan
 from kinit_cli.spec.load import check_spec
@@ -21,11 +23,18 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorRecord:
-    """What a manifest says of one tensor."""
+    """What a manifest says of one tensor.
+
+    Attributes
+    ----------
+    initializer : mapping or None
+        `class_name` and `config` of a custom initializer, with all its arguments.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     digest: str
+    initializer: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +84,18 @@ def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
         "seed": plan.seed,
         "spec": plan.document,
         "tensors": {
-            tensor.path: {
-                "dtype": tensor.dtype.name,
-                "shape": list(tensor.shape),
-                "digest": digests[tensor.path],
-            }
-            for tensor in plan.tensors
+            tensor.path: _tensor_json(tensor, digests[tensor.path]) for tensor in plan.tensors
         },
     }
     return json.dumps(manifest, ensure_ascii=False, separators=(",", ":"))
+
+
+def _tensor_json(tensor: TensorPlan, digest: str) -> dict[str, Any]:
+    # Of kinit's own initializers the spec says everything; the defaults of others may change.
+    is_custom = tensor.initializer.type.is_custom
+    initializer = {"initializer": tensor.initializer_config()} if is_custom else {}
+    shape = list(tensor.shape)
+    return {"dtype": tensor.dtype.name, "shape": shape, "digest": digest, **initializer}
 
 
 def parse_manifest(text: str, source: str) -> Manifest:
@@ -112,8 +124,14 @@ def parse_manifest(text: str, source: str) -> Manifest:
         raise WeightsFileError(f"{source}: its kinit manifest is damaged ({error})") from error
 
 
-def plan_of(manifest: Manifest, source: str) -> Plan:
+def plan_of(manifest: Manifest, source: str, *, customs: Customs | None = None) -> Plan:
     """Plan the spec that a manifest records, as for generating it again.
+
+    Parameters
+    ----------
+    customs : Customs, optional
+        Where to look for initializers that are not kinit's own. If absent none of their code
+        runs: any name will do, but such tensors cannot be generated.
 
     Raises
     ------
@@ -123,7 +141,8 @@ def plan_of(manifest: Manifest, source: str) -> Plan:
     problems = ProblemList(SourceMap(source=f"{source} (its recorded spec)"))
     spec = check_spec({**manifest.spec, "seed": manifest.seed}, problems)
     # A few bytes of a spec can ask for a million tensors; the file must have that many, too.
-    return make_plan(spec, max_tensors=len(manifest.tensors))
+    customs = customs or RecordedInitializers()
+    return make_plan(spec, max_tensors=len(manifest.tensors), customs=customs)
 
 
 def expectations(manifest: Manifest, source: str) -> dict[str, Expectation]:
@@ -156,4 +175,16 @@ def _record(raw: Mapping[str, Any]) -> TensorRecord:
     digest = str(raw["digest"])
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise ValueError(f"{digest[:80]!r} is no digest")
-    return TensorRecord(dtype=str(raw["dtype"]), shape=shape, digest=digest)
+    return TensorRecord(
+        dtype=str(raw["dtype"]),
+        shape=shape,
+        digest=digest,
+        initializer=_initializer(raw["initializer"]) if "initializer" in raw else None,
+    )
+
+
+def _initializer(raw: Mapping[str, Any]) -> dict[str, Any]:
+    class_name, config = raw["class_name"], raw["config"]
+    if not isinstance(class_name, str) or not isinstance(config, dict):
+        raise TypeError("an initializer has a class_name and a config")
+    return {"class_name": class_name, "config": config}

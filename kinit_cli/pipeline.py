@@ -286,6 +286,8 @@ class _Worker:
             yield self._finish(tensor_index, tile_index, out)
 
     def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> _TileResult:
+        if not hasattr(self._local, "meter"):
+            self._local.meter = self._engine.make_meter()
         stats = self._local.meter.measure(out)
         digest = piece_digest(out)
         offset = tile_index * TILE_ELEMENTS * out.itemsize
@@ -295,8 +297,7 @@ class _Worker:
     def _buffer(self, tensor: TensorPlan, n_elements: int) -> NDArray[Any]:
         """Give the thread's own memory for a span as an array of the tensor's dtype."""
         local = self._local
-        if not hasattr(local, "meter"):
-            local.meter = self._engine.make_meter()
+        if not hasattr(local, "memory"):
             local.memory = np.empty(self._engine.span_elements * 8, np.uint8)
         dtype = numpy_dtype(tensor.dtype.name)
         view: NDArray[Any] = local.memory[: n_elements * dtype.itemsize].view(dtype)

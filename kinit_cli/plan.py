@@ -9,13 +9,14 @@ import math
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from kinit_cli.draw import Constant, ConstantArray, Draw, Eye, expected_moments
+from kinit_cli.draw import Called, Constant, ConstantArray, Draw, Eye, expected_moments
 from kinit_cli.dtypes import DTYPES, DType
 from kinit_cli.fit import FitError, fitted
-from kinit_cli.initializers.base import ArgumentError, Initializer, Target
+from kinit_cli.initializers.base import ArgumentError, CustomError, Customs, Initializer, Target
+from kinit_cli.initializers.custom import CustomInitializers
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.initializers.registry import default_initializer
 from kinit_cli.origin import Origin
@@ -26,7 +27,12 @@ from kinit_cli.spec.load import LoadedSpec
 from kinit_cli.spec.model import ModelSpec, validate_structure
 from kinit_cli.spec.names import name_fault
 from kinit_cli.spec.problems import ProblemList, SourceMap, TreePath, fmt_value
-from kinit_cli.stream.identity import StreamKey, explicit_stream_key, named_stream_key
+from kinit_cli.stream.identity import (
+    StreamKey,
+    explicit_stream_key,
+    framework_seed,
+    named_stream_key,
+)
 
 #: A seed that is drawn is below this, so that it is short and every JSON reader keeps it exact.
 DRAWN_SEED_STOP = 2**32
@@ -64,13 +70,20 @@ class TensorPlan:
 
     @property
     def is_random(self) -> bool:
-        """Whether the elements depend on the stream."""
-        return not isinstance(self.draw, Constant | ConstantArray | Eye)
+        """Whether the elements are drawn from the stream."""
+        return not isinstance(self.draw, Constant | ConstantArray | Eye | Called)
 
     @property
     def n_bytes(self) -> int:
         """Size of the elements in bytes."""
         return self.n_elements * self.dtype.n_bytes
+
+    def initializer_config(self) -> dict[str, Any]:
+        """Give the initializer's class and all its arguments, as Keras writes them."""
+        config = self.initializer.config()
+        if isinstance(self.draw, Called) and self.draw.config is not None:
+            config["config"] = dict(self.draw.config)
+        return config
 
     def to_json(self) -> dict[str, Any]:
         """Give plain data with stable keys."""
@@ -82,7 +95,7 @@ class TensorPlan:
             "n_elements": self.n_elements,
             "n_bytes": self.n_bytes,
             "initializer": str(self.initializer),
-            "initializer_config": self.initializer.config(),
+            "initializer_config": self.initializer_config(),
             "expected_mean": expected.mean if expected else None,
             "expected_std": expected.stddev if expected else None,
         }
@@ -140,11 +153,16 @@ class Plan:
         }
 
 
-def make_plan(spec: LoadedSpec, *, max_tensors: int | None = None) -> Plan:
+def make_plan(
+    spec: LoadedSpec, *, max_tensors: int | None = None, customs: Customs | None = None
+) -> Plan:
     """Plan every tensor of a spec.
 
     Parameters
     ----------
+    customs : Customs, optional
+        Where to look for initializers that are not kinit's own; those of installed packages if
+        absent. The ones that the spec names are made here, which runs their code.
     max_tensors : int, optional
         A spec that asks for more is refused before they are all listed; the limit of the spec
         language if absent.
@@ -158,9 +176,10 @@ def make_plan(spec: LoadedSpec, *, max_tensors: int | None = None) -> Plan:
     params = evaluate_params(spec.model.params, problems)
     decls = expand(spec.model, params, problems, max_tensors)
     _check_paths(decls, problems)
-    _check_defaults(spec.model, params, decls, problems)
+    customs = customs or CustomInitializers()
+    _check_defaults(spec.model, params, decls, problems, customs)
     seed = secrets.randbelow(DRAWN_SEED_STOP) if spec.model.seed is None else spec.model.seed
-    planner = _Planner(spec.model, seed, problems)
+    planner = _Planner(spec.model, seed, problems, customs)
     tensors = [tensor for decl in decls if (tensor := planner.plan(decl)) is not None]
     if not decls and not problems:
         problems.add(("layers",), "at least one weight", "none", "list a layer with weights")
@@ -183,6 +202,7 @@ def plan_tensor(
     seed: int | None,
     dtype: str = "float32",
     layout: str = "keras",
+    customs: Customs | None = None,
 ) -> TensorPlan:
     """Plan one tensor as a spec would that has it.
 
@@ -192,6 +212,8 @@ def plan_tensor(
         In any form that a spec may have.
     path : str or None
         ``layer/weight``; with None, `seed` is the initializer's own.
+    customs : Customs, optional
+        As for `make_plan`.
 
     Raises
     ------
@@ -220,13 +242,18 @@ def plan_tensor(
         names={},
         tree_path=(),
     )
-    planned = _Planner(model, model.seed or 0, problems).plan(decl)
-    if planned is not None and planned.is_random and planned.initializer.seed is None:
-        if seed is None:
-            expected = "a seed, for random values"
-            problems.add(("seed",), expected, "none", "give seed, and path for one of its own")
-        elif path is None:
-            planned = replace(planned, stream_key=explicit_stream_key(seed))
+    planner = _Planner(
+        model,
+        model.seed or 0,
+        problems,
+        customs or CustomInitializers(),
+        own_seed=model.seed if path is None else None,
+    )
+    planned = planner.plan(decl)
+    is_drawn = planned is not None and planned.is_random and planned.initializer.seed is None
+    if is_drawn and seed is None:
+        expected, hint = "a seed, for random values", "give seed, and path for one of its own"
+        problems.add(("seed",), expected, "none", hint)
     problems.raise_if_any()
     assert planned is not None
     return planned
@@ -258,21 +285,33 @@ def _check_defaults(
     params: Mapping[str, Number],
     decls: list[WeightDecl],
     problems: ProblemList,
+    customs: Customs,
 ) -> None:
     """Check defaults that no weight uses too: the mistake would show only later."""
     weights = {decl.weight for decl in decls} | {_last_part(decl.weight) for decl in decls}
     for weight, raw in model.defaults.items():
         if weight not in weights and raw is not None:
-            parse_initializer(raw, params, ("defaults", weight), problems)
+            parse_initializer(raw, params, ("defaults", weight), problems, customs)
 
 
 class _Planner:
     """Plans one weight after the other, reading each way of writing an initializer once."""
 
-    def __init__(self, model: ModelSpec, seed: int, problems: ProblemList) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        seed: int,
+        problems: ProblemList,
+        customs: Customs,
+        *,
+        own_seed: int | None = None,
+    ) -> None:
         self._model = model
         self._seed = seed
         self._problems = problems
+        self._customs = customs
+        #: What an initializer without a seed has as its own; by default it has none.
+        self._own_seed = own_seed
         self._made: dict[tuple[str, tuple[int, ...], str] | None, tuple[Initializer, Draw]] = {}
 
     def plan(self, decl: WeightDecl) -> TensorPlan | None:
@@ -284,8 +323,9 @@ class _Planner:
             made = self._make(decl, raw, path)
             if made is None:
                 return None
-            # Of a name alone it is the same for every such weight.
-            if key is not None and len(self._made) < _MAX_SHARED:
+            # Of a name alone it is the same for every such weight, unless it is given a seed.
+            is_shared = key is not None and not made[0].type.is_custom
+            if is_shared and len(self._made) < _MAX_SHARED:
                 self._made[key] = made
         initializer, draw = made
         return TensorPlan(
@@ -301,11 +341,15 @@ class _Planner:
 
     def _make(self, decl: WeightDecl, raw: Any, path: TreePath) -> tuple[Initializer, Draw] | None:
         """Read a weight's initializer and resolve it, or give None after noting what is wrong."""
-        parsed = parse_initializer(raw, decl.names, path, self._problems)
+        parsed = parse_initializer(raw, decl.names, path, self._problems, self._customs)
         if parsed is None:
             return None
         initializer, config_path = parsed
-        target = Target(shape=decl.shape, fans_layout=self._model.layout)
+        target = Target(
+            shape=decl.shape,
+            fans_layout=self._model.layout,
+            seed=self._framework_seed(decl, initializer),
+        )
         try:
             return initializer, fitted(initializer.draw(target), DTYPES[decl.dtype])
         except FitError as error:
@@ -315,6 +359,10 @@ class _Planner:
                 name = error.argument
                 at = (*decl.tree_path, "shape") if name is None else (*config_path, name)
                 self._problems.add(at, error.expected, error.got, error.hint)
+        except CustomError as error:
+            for fault in error.faults:
+                at = path if fault.argument is None else (*config_path, fault.argument)
+                self._problems.add(at, fault.expected, fault.got, fault.hint, is_key=fault.is_key)
         return None
 
     def _written_initializer(self, decl: WeightDecl) -> tuple[Any, TreePath]:
@@ -327,9 +375,15 @@ class _Planner:
         name = default_initializer(decl.weight, is_float=is_float, rank=len(decl.shape))
         return name, decl.tree_path
 
+    def _framework_seed(self, decl: WeightDecl, initializer: Initializer) -> int:
+        # It takes a hash, and only custom initializers look at it.
+        is_used = initializer.type.is_custom
+        return framework_seed(self._stream_key(decl, initializer)) if is_used else 0
+
     def _stream_key(self, decl: WeightDecl, initializer: Initializer) -> StreamKey:
-        if initializer.seed is not None:
-            return explicit_stream_key(initializer.seed)
+        own_seed = self._own_seed if initializer.seed is None else initializer.seed
+        if own_seed is not None:
+            return explicit_stream_key(own_seed)
         return named_stream_key(self._seed, decl.path)
 
 

@@ -26,7 +26,8 @@ AXES = "expected a list of axes (whole numbers), or null, got "
         ("{class_name: 5}", "5", ".class_name", "expected an initializer's name, got 5"),
         (
             "{class_name: HeNorml}", "HeN", ".class_name",
-            "expected a known initializer, got 'HeNorml'; did you mean 'HeNormal'?",
+            "expected a known initializer, got 'HeNorml'; did you mean 'HeNormal'? "
+            "For code of your own: --allow-code MODULE:HeNorml",
         ),
         (
             "{class_name: Zeros, seed: 1}", "seed", ".seed",

@@ -182,9 +182,11 @@ def test_a_problem_of_every_round_is_reported_once() -> None:
         "spec.yaml:1:71: layers[0].layers[0].weights.k.shape[0]: "
         "expected a whole number from 0 to 1,099,511,627,776, got 'i - 2000' = -2000",
         "spec.yaml:1:95: layers[0].layers[0].weights.k.initializer: expected a known initializer, "
-        f"got 'nope'; known: {', '.join(sorted({kind.names[0] for kind in INITIALIZER_TYPES}))}",
+        f"got 'nope'; known: {', '.join(sorted({kind.names[0] for kind in INITIALIZER_TYPES}))}"
+        "; for code of your own: --allow-code MODULE:nope",
         "spec.yaml:1:131: layers[0].layers[0].weights.m.initializer: "
-        "expected a known initializer, got 'he_norml'; did you mean 'he_normal'?",
+        "expected a known initializer, got 'he_norml'; did you mean 'he_normal'? "
+        "For code of your own: --allow-code MODULE:he_norml",
     ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kinit_cli.cli.options import (
+    allow_code_option,
     echo_json,
     jobs_option,
     json_option,
@@ -41,6 +42,7 @@ _MAX_ROWS = 60
 @click.option("-o", "--output", "out", metavar="OUT", help="File or DIR/ to write; - for stdout.")
 @click.option("--format", "format_name", type=click.Choice(FORMAT_NAMES), help="Output format.")
 @spec_options
+@allow_code_option
 @click.option(
     "--engine",
     type=click.Choice(ENGINE_NAMES),
@@ -60,6 +62,7 @@ def command(
     seed: int | None,
     dtype: str | None,
     settings: Mapping[str, str],
+    allow_code: tuple[str, ...],
     engine: str,
     jobs: int | None,
     force: bool,
@@ -72,6 +75,7 @@ def command(
     SPEC is a YAML or JSON file, or - for stdin. The format follows from OUT's name (.h5, .hdf5,
     .npy; DIR/ for one .npy file a tensor) or --format.
     """
+    from kinit_cli.initializers.custom import CustomInitializers
     from kinit_cli.plan import make_plan
     from kinit_cli.spec.load import STDIN, Overrides, load_spec
 
@@ -79,7 +83,9 @@ def command(
         raise click.UsageError("Missing option '-o' / '--output'; or --dry-run to write nothing.")
     if out == STDOUT and as_json:
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
-    plan = make_plan(load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings)))
+    customs = CustomInitializers(allowed=allow_code)
+    loaded = load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings))
+    plan = make_plan(loaded, customs=customs)
     if not quiet or out == STDOUT:
         # What goes to stdout may have no place to record the seed.
         _tell_seed(plan)

@@ -29,6 +29,28 @@ jobs_option = click.option(
 )
 
 
+def _parse_references(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    from kinit_cli.initializers.custom_load import parse_reference
+
+    for value in values:
+        try:
+            parse_reference(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return values
+
+
+allow_code_option = click.option(
+    "--allow-code",
+    multiple=True,
+    metavar="MODULE:NAME",
+    callback=_parse_references,
+    help="Let the spec use this initializer of your own; repeatable.",
+)
+
+
 def _parse_settings(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from kinit_cli.draw import Draw
 
@@ -41,6 +41,33 @@ class ArgumentError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong with a custom initializer.
+
+    Attributes
+    ----------
+    argument : str or None
+        The argument at fault; None if it is the initializer itself.
+    is_key : bool
+        It is the argument's name that is wrong, not its value.
+    """
+
+    argument: str | None = None
+    expected: str
+    got: str
+    hint: str = ""
+    is_key: bool = False
+
+
+class CustomError(ValueError):
+    """A custom initializer cannot be loaded, or not be made with the given arguments."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(f"expected {x.expected}, got {x.got}" for x in faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
     """One argument of an initializer, as in its Keras config."""
 
@@ -55,10 +82,17 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What an initializer may know of the tensor that it initialises."""
+    """What an initializer may know of the tensor that it initialises.
+
+    Attributes
+    ----------
+    seed : int
+        Derived from the tensor's identity, for custom initializers.
+    """
 
     shape: tuple[int, ...]
     fans_layout: Literal["keras", "torch"]
+    seed: int = 0
 
 
 Resolve: TypeAlias = Callable[[Args, Target], Draw]
@@ -73,9 +107,11 @@ class InitializerType:
     names : tuple of str
         What a spec may call it besides `class_name`; the first is the one shown.
     resolve : callable
-        (arguments, target) -> draw; raises `ArgumentError`.
+        (arguments, target) -> draw; raises `ArgumentError`, or `CustomError` if it is custom.
     summary : str
         One sentence with the formula.
+    is_custom : bool
+        It is not kinit's own: it takes whatever arguments it likes.
     """
 
     class_name: str
@@ -83,6 +119,17 @@ class InitializerType:
     arguments: tuple[Argument, ...]
     resolve: Resolve
     summary: str
+    is_custom: bool = False
+
+
+class Customs(Protocol):
+    """Where initializers that are not kinit's own come from."""
+
+    def find(self, name: str) -> InitializerType | None:
+        """Give the initializer of this name, if there is one; raise `CustomError` if broken."""
+
+    def names(self) -> list[str]:
+        """List the names that are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +141,9 @@ class Initializer:
 
     @property
     def seed(self) -> int | None:
-        """The initializer's own seed, if it has one."""
-        return self.args.get("seed")
+        """The seed that selects the initializer's stream, if it has one of its own."""
+        # Custom initializers draw from no stream; what their `seed` means is their own affair.
+        return None if self.type.is_custom else self.args.get("seed")
 
     def draw(self, target: Target) -> Draw:
         """Resolve to what the elements of a tensor are drawn from.
@@ -104,6 +152,8 @@ class Initializer:
         ------
         ArgumentError
             The shape does not suit the initializer.
+        CustomError
+            A custom initializer cannot be made.
         """
         return self.type.resolve(self.args, target)
 
@@ -112,10 +162,11 @@ class Initializer:
         return {"class_name": self.type.class_name, "config": dict(self.args)}
 
     def __str__(self) -> str:
+        defaults = {argument.name: argument.default for argument in self.type.arguments}
         changed = [
-            f"{argument.name}={_fmt_arg(self.args[argument.name])}"
-            for argument in self.type.arguments
-            if self.args[argument.name] != argument.default
+            f"{name}={_fmt_arg(value)}"
+            for name, value in self.args.items()
+            if name not in defaults or value != defaults[name]
         ]
         name = self.type.names[0]
         return f"{name}({', '.join(changed)})" if changed else name
@@ -127,4 +178,6 @@ SEED = Argument(name="seed", kind="seed")
 def _fmt_arg(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(value) if not isinstance(value, tuple) else str(list(value))[:40]
+    if isinstance(value, tuple):
+        value = list(value)
+    return str(value)[:40] if isinstance(value, list | dict | str) else str(value)

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kinit_cli.errors import suggest
-from kinit_cli.initializers.base import Argument, Initializer, InitializerType
+from kinit_cli.initializers.base import (
+    Argument,
+    CustomError,
+    Customs,
+    Initializer,
+    InitializerType,
+)
 from kinit_cli.initializers.registry import BY_NAME
 from kinit_cli.spec.expressions import ExpressionError, Number, evaluate
 from kinit_cli.spec.problems import ProblemList, TreePath, fmt_value
 
 _SERIALIZED_KEYS = ("class_name", "config", "module", "registered_name", "build_config")
+#: A name that says where its code is.
+_REFERENCE = re.compile(r"[\w.]+:[\w.]+")
+#: A text among a custom initializer's arguments that stands for a number.
+_EXPRESSION = re.compile(r"\{([^{}]*)\}")
 _FORMS = "an initializer: a name, {class_name, config} or {name: {arguments}}"
 
 
 def parse_initializer(
-    raw: Any, names: Mapping[str, Number], path: TreePath, problems: ProblemList
+    raw: Any,
+    names: Mapping[str, Number],
+    path: TreePath,
+    problems: ProblemList,
+    customs: Customs,
 ) -> tuple[Initializer, TreePath] | None:
     """Read an initializer and its arguments.
+
+    Parameters
+    ----------
+    names : mapping
+        Params and indices that expressions may use, with their values.
+    customs : Customs
+        Where to look for an initializer that is not kinit's own.
 
     Returns
     -------
     (initializer, tree path of its arguments), or None if there were problems, which are noted
     """
-    found = _find_type(raw, path, problems)
+    found = _Finder(problems, customs).find(raw, path)
     if found is None:
         return None
     kind, config, config_path = found
@@ -35,56 +57,77 @@ def parse_initializer(
         problems.add(config_path, expected, fmt_value(config), _form_hint(kind, config))
         return None
     reader = _ArgumentReader(names, problems)
-    args = reader.read(kind, config, config_path)
+    read = reader.read_custom if kind.is_custom else reader.read
+    args = read(kind, config, config_path)
     return None if args is None else (Initializer(type=kind, args=args), config_path)
 
 
-def _find_type(
-    raw: Any, path: TreePath, problems: ProblemList
-) -> tuple[InitializerType, Any, TreePath] | None:
-    if isinstance(raw, str):
-        return _named(raw, None, path, path, problems)
-    if not isinstance(raw, dict) or not raw:
-        problems.add(path, _FORMS, fmt_value(raw))
-        return None
-    if "class_name" in raw:
-        return _serialized(raw, path, problems)
-    if len(raw) > 1:
-        problems.add(path, _FORMS, f"a mapping with {', '.join(map(repr, raw))}")
-        return None
-    ((name, config),) = raw.items()
-    return _named(name, config, (*path, name), (*path, name), problems, is_key=True)
+class _Finder:
+    """Finds the initializer that a spec names, in whatever form, noting every problem."""
 
+    def __init__(self, problems: ProblemList, customs: Customs) -> None:
+        self._problems = problems
+        self._customs = customs
 
-def _serialized(
-    raw: dict[str, Any], path: TreePath, problems: ProblemList
-) -> tuple[InitializerType, Any, TreePath] | None:
-    for key in raw:
-        if key not in _SERIALIZED_KEYS:
-            hint = suggest(key, _SERIALIZED_KEYS) or "arguments belong under 'config'"
-            problems.add((*path, key), "a known key", fmt_value(key), hint, is_key=True)
-    name = raw["class_name"]
-    if not isinstance(name, str):
-        problems.add((*path, "class_name"), "an initializer's name", fmt_value(name))
-        return None
-    return _named(name, raw.get("config"), (*path, "class_name"), (*path, "config"), problems)
+    def find(self, raw: Any, path: TreePath) -> tuple[InitializerType, Any, TreePath] | None:
+        """Give the type, the config as written, and the config's tree path."""
+        if isinstance(raw, str):
+            return self._named(raw, None, path, path)
+        if not isinstance(raw, dict) or not raw:
+            self._problems.add(path, _FORMS, fmt_value(raw))
+            return None
+        if "class_name" in raw:
+            return self._serialized(raw, path)
+        if len(raw) > 1:
+            self._problems.add(path, _FORMS, f"a mapping with {', '.join(map(repr, raw))}")
+            return None
+        ((name, config),) = raw.items()
+        return self._named(name, config, (*path, name), (*path, name), is_key=True)
 
+    def _serialized(
+        self, raw: dict[str, Any], path: TreePath
+    ) -> tuple[InitializerType, Any, TreePath] | None:
+        for key in raw:
+            if key not in _SERIALIZED_KEYS:
+                hint = suggest(key, _SERIALIZED_KEYS) or "arguments belong under 'config'"
+                expected = "a known key"
+                self._problems.add((*path, key), expected, fmt_value(key), hint, is_key=True)
+        name = raw["class_name"]
+        if not isinstance(name, str):
+            self._problems.add((*path, "class_name"), "an initializer's name", fmt_value(name))
+            return None
+        return self._named(name, raw.get("config"), (*path, "class_name"), (*path, "config"))
 
-def _named(
-    name: str,
-    config: Any,
-    name_path: TreePath,
-    config_path: TreePath,
-    problems: ProblemList,
-    *,
-    is_key: bool = False,
-) -> tuple[InitializerType, Any, TreePath] | None:
-    kind = BY_NAME.get(name)
-    if kind is None:
-        hint = suggest(name, BY_NAME) or f"known: {', '.join(sorted(_shown_names()))}"
-        problems.add(name_path, "a known initializer", fmt_value(name), hint, is_key=is_key)
-        return None
-    return kind, config, config_path
+    def _named(
+        self,
+        name: str,
+        config: Any,
+        name_path: TreePath,
+        config_path: TreePath,
+        *,
+        is_key: bool = False,
+    ) -> tuple[InitializerType, Any, TreePath] | None:
+        try:
+            kind = BY_NAME.get(name) or self._customs.find(name)
+        except CustomError as error:
+            for fault in error.faults:
+                self._problems.add(name_path, fault.expected, fault.got, fault.hint, is_key=is_key)
+            return None
+        if kind is None:
+            expected, hint = "a known initializer", self._hint(name)
+            self._problems.add(name_path, expected, fmt_value(name), hint, is_key=is_key)
+            return None
+        return kind, config, config_path
+
+    def _hint(self, name: str) -> str:
+        customs = self._customs.names()
+        near = suggest(name, [*BY_NAME, *customs])
+        known = f"known: {', '.join(sorted({*_shown_names(), *customs}))};"
+        start = f"{near} For" if near else f"{known} for"
+        reference = f"MODULE:{name}" if name.isidentifier() else "MODULE:NAME"
+        if _REFERENCE.fullmatch(name):
+            reference = name
+        return f"{start} code of your own: --allow-code {reference}"
 
 
 def _shown_names() -> set[str]:
@@ -92,6 +135,8 @@ def _shown_names() -> set[str]:
 
 
 def _form_hint(kind: InitializerType, config: Any) -> str:
+    if kind.is_custom:
+        return "give each argument by its name"
     if not kind.arguments:
         return f"write just {kind.names[0]}"
     if isinstance(config, dict | list):
@@ -125,6 +170,22 @@ class _ArgumentReader:
             else:
                 args[name] = argument.default
         return args if self._is_sound else None
+
+    def read_custom(
+        self, kind: InitializerType, config: dict[str, Any], path: TreePath
+    ) -> dict[str, Any] | None:
+        """Take whatever there is; it is for the initializer to say what it takes."""
+        args = {key: self._custom_value(raw, (*path, key)) for key, raw in config.items()}
+        return args if self._is_sound else None
+
+    def _custom_value(self, raw: Any, path: TreePath) -> Any:
+        if isinstance(raw, dict):
+            return {key: self._custom_value(item, (*path, key)) for key, item in raw.items()}
+        if isinstance(raw, list):
+            return [self._custom_value(item, (*path, i)) for i, item in enumerate(raw)]
+        if isinstance(raw, str) and (match := _EXPRESSION.fullmatch(raw)):
+            return self._evaluated(match.group(1), path)
+        return raw
 
     def _fail(self, path: TreePath, expected: str, got: str, hint: str = "", **place: bool) -> None:
         self._is_sound = False
