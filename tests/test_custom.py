@@ -1,4 +1,4 @@
-"""Custom initializers in both forms: functions, and classes whose config goes to the file and back."""
+"""Custom initializers in both forms: functions, and classes whose config goes into the file."""
 
 from __future__ import annotations
 
@@ -207,7 +207,13 @@ def test_a_seed_in_the_config_wins(tmp_path: Path) -> None:
 # --- the config, to the file and back -----------------------------------------------------------
 
 
-OBJECTS = {"ramp": ramp, "seeded": seeded, "Scaled": Scaled, "Plain": Plain, "ready": Scaled(3, seed=2)}
+OBJECTS = {
+    "ramp": ramp,
+    "seeded": seeded,
+    "Scaled": Scaled,
+    "Plain": Plain,
+    "ready": Scaled(3, seed=2),
+}
 WEIGHTS = {
     "k": {"Scaled": {"scale": "{d / 2}", "offsets": [1, 2]}},
     "step": {"ramp": {"step": 2}},

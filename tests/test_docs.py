@@ -51,6 +51,7 @@ def code(cell: str) -> list[str]:
 def test_the_pages_are_there() -> None:
     assert {page.name for page in (REPOSITORY / "docs").glob("*.md")} == {
         "commands.md",
+        "custom.md",
         "dependencies.md",
         "engines.md",
         "formats.md",
@@ -62,6 +63,7 @@ def test_the_pages_are_there() -> None:
     n_blocks = {page.name: len(doc_pages.parse_blocks(read(page))) for page in PAGES}
     assert n_blocks["README.md"] >= 3
     assert n_blocks["commands.md"] >= 3
+    assert n_blocks["custom.md"] >= 4
     assert n_blocks["formats.md"] >= 12
     assert n_blocks["json.md"] >= 4
     assert n_blocks["spec.md"] >= 15

@@ -120,7 +120,7 @@ WHERE = "; KINIT_DEBUG=1 shows where"
 OF_DTYPE = "; return values of the dtype that it is called with"
 
 
-class Wordless(Exception):
+class MuteError(Exception):
     def __str__(self) -> str:
         raise KeyError
 
@@ -132,7 +132,10 @@ class Wordless(Exception):
         (raising(KeyError()), f"values, got KeyError{WHERE}"),
         (raising(SystemExit(0)), f"values, got SystemExit: 0{WHERE}"),
         (raising(MemoryError()), f"values, got MemoryError{WHERE}"),
-        (raising(Wordless()), f"values, got Wordless: (its text cannot be had: KeyError){WHERE}"),
+        (
+            raising(MuteError()),
+            f"values, got MuteError: (its text cannot be had: KeyError){WHERE}",
+        ),
         (giving(None), "an array, got None (is a return missing?)"),
         (giving(object()), "an array, got object (it holds no plain numbers)"),
         (giving(x for x in "ab"), "an array, got generator (it holds no plain numbers)"),
