@@ -9,6 +9,7 @@ from typing import Any
 
 from kinit_cli.draw import expected_moments
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.explicit import explicit_plan
 from kinit_cli.initializers.base import Customs
 from kinit_cli.initializers.custom import RecordedInitializers
 from kinit_cli.origin import Origin, parse_origin
@@ -148,6 +149,8 @@ def plan_of(manifest: Manifest, source: str, *, customs: Customs | None = None) 
 def expectations(manifest: Manifest, source: str) -> dict[str, Expectation]:
     """Say, for each tensor that a manifest records, what its elements should be like."""
     plan = plan_of(manifest, source)
+    if manifest.origin:
+        plan = explicit_plan(plan)
     return {tensor.path: _expectation(tensor, manifest) for tensor in plan.tensors}
 
 

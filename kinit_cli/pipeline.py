@@ -29,7 +29,7 @@ from kinit_cli.formats.base import OpenLayout, Writer
 from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
-from kinit_cli.meter import TileStats
+from kinit_cli.meter import Meter, TileStats
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.returned import call_function
 from kinit_cli.stream import STREAM_VERSION
@@ -110,7 +110,7 @@ def generate(
         seconds=time.perf_counter() - started,
         seed=plan.seed,
         stream=None if plan.origin else STREAM_VERSION,
-        engine=engine.name,
+        engine=plan.origin.engine if plan.origin else engine.name,
         origin=plan.origin,
         notes=plan.notes,
     )
@@ -286,13 +286,18 @@ class _Worker:
             yield self._finish(tensor_index, tile_index, out)
 
     def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> _TileResult:
-        if not hasattr(self._local, "meter"):
-            self._local.meter = self._engine.make_meter()
-        stats = self._local.meter.measure(out)
+        stats = self._meter().measure(out)
         digest = piece_digest(out)
         offset = tile_index * TILE_ELEMENTS * out.itemsize
         self._layout.write(tensor_index, offset, out.view(np.uint8).data)
         return _TileResult(tensor_index, tile_index, stats, digest, out.nbytes)
+
+    def _meter(self) -> Meter:
+        local = self._local
+        if not hasattr(local, "meter"):
+            local.meter = self._engine.make_meter()
+        meter: Meter = local.meter
+        return meter
 
     def _buffer(self, tensor: TensorPlan, n_elements: int) -> NDArray[Any]:
         """Give the thread's own memory for a span as an array of the tensor's dtype."""

@@ -145,6 +145,7 @@ class Plan:
             "name": self.name,
             "seed": self.seed,
             "is_seed_drawn": self.is_seed_drawn,
+            "origin": self.origin.to_json() if self.origin else None,
             "n_tensors": len(self.tensors),
             "n_parameters": self.n_elements,
             "n_bytes": self.n_bytes,

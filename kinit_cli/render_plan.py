@@ -31,6 +31,7 @@ def render_plan(plan: Plan) -> None:
     totals = f"{n_tensors:,} tensors, {plan.n_elements:,} parameters, {fmt_bytes(plan.n_bytes)}"
     console.print()
     console.print(Text(totals, style="bold"), soft_wrap=True)
-    console.print(Text(f"seed {plan.seed}; dry run, nothing was written"), soft_wrap=True)
+    origin = f", values {printable(str(plan.origin))}" if plan.origin else ""
+    console.print(Text(f"seed {plan.seed}{origin}; dry run, nothing was written"), soft_wrap=True)
     for note in plan.notes:
         console.print(Text(f"note: {printable(note, limit=2000)}", style="yellow"), soft_wrap=True)

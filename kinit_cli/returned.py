@@ -112,6 +112,9 @@ def as_numpy(values: Any) -> NDArray[Any]:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(values, torch.Tensor):
         return _of_torch(values, torch)
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and isinstance(values, tensorflow.Tensor):
+        values = values.numpy()  # of a bfloat16 scalar, NumPy cannot make an array itself
     array = np.asarray(values)
     if array.dtype.hasobject:
         raise NotAnArrayError("it holds no plain numbers")

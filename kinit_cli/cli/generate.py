@@ -20,7 +20,7 @@ from kinit_cli.cli.options import (
     spec_options,
     tell_fault,
 )
-from kinit_cli.engines.registry import ENGINE_NAMES
+from kinit_cli.engines.registry import ENGINE_NAMES, OWN_VALUES_NAMES
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
 
@@ -45,10 +45,10 @@ _MAX_ROWS = 60
 @allow_code_option
 @click.option(
     "--engine",
-    type=click.Choice(ENGINE_NAMES),
+    type=click.Choice([*ENGINE_NAMES, *OWN_VALUES_NAMES]),
     default="auto",
     show_default=True,
-    help="What computes the values; all give the same.",
+    help="What computes the values; all give the same, but keras its own.",
 )
 @jobs_option
 @click.option("-f", "--force", is_flag=True, help="Replace the output if it exists.")
@@ -92,7 +92,9 @@ def command(
     if not quiet:
         _tell_layout(out)
     if dry_run:
-        _show_plan(plan, out, format_name, as_json=as_json, quiet=quiet, force=force)
+        if out is not None:
+            _check_output(plan, out, format_name, force=force)
+        _show_plan(_drawn_by(engine, plan), out, as_json=as_json, quiet=quiet)
         return
     assert out is not None
     if out == STDOUT:
@@ -140,14 +142,24 @@ def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bo
     # Loading an engine takes long; a target that may not be replaced is told before.
     check_target(output.target, is_directory=output.writer.is_directory, force=output.force)
     jobs = jobs or default_jobs()
+    plan = _drawn_by(engine, plan)
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
         chosen = get_engine(
-            engine,
+            "auto" if plan.origin else engine,
             seconds_saved=seconds_saved_generating(plan, jobs),
             on_fault=tell_fault,
             is_alone=True,
         )
         return generate(plan, output, engine=chosen, jobs=jobs, progress=advance)
+
+
+def _drawn_by(engine: str, plan: Plan) -> Plan:
+    """Give the plan with the draws of a library that has values of its own, if it is one."""
+    if engine not in OWN_VALUES_NAMES:
+        return plan
+    from kinit_cli.engines.keras import keras_plan
+
+    return keras_plan(plan)
 
 
 def _write_to_stdout(
@@ -188,24 +200,19 @@ def _copy_to_stdout(path: Path) -> None:
         raise OutputError("<stdout>: the reader closed the pipe before the end") from error
 
 
-def _show_plan(
-    plan: Plan,
-    out: str | None,
-    format_name: str | None,
-    *,
-    as_json: bool,
-    quiet: bool,
-    force: bool,
-) -> None:
+def _check_output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> None:
     if out == STDOUT:
         _stdout_writer(plan, format_name)
-    elif out is not None:
-        from kinit_cli.formats.atomic import check_target
-        from kinit_cli.pipeline import validate_output
+        return
+    from kinit_cli.formats.atomic import check_target
+    from kinit_cli.pipeline import validate_output
 
-        output = _output(plan, out, format_name, force=force)
-        check_target(output.target, is_directory=output.writer.is_directory, force=force)
-        validate_output(plan, output)
+    output = _output(plan, out, format_name, force=force)
+    check_target(output.target, is_directory=output.writer.is_directory, force=force)
+    validate_output(plan, output)
+
+
+def _show_plan(plan: Plan, out: str | None, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         echo_json("generate", {"dry_run": True, "output": out, **plan.to_json()})
     elif not quiet:

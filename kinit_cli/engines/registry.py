@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EngineName = Literal["auto", "numpy", "numba"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+#: What `--engine` takes besides: libraries that draw values of their own (`engines.keras`).
+OWN_VALUES_NAMES = ("keras",)
 
 #: Seconds that it takes to import Numba and load compiled kernels, and to compile them where they
 #: cannot be kept (benchmarks/results.md).

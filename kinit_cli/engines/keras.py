@@ -1,0 +1,149 @@
+"""`--engine keras`: the values that the installed Keras draws, in place of the value stream's.
+
+Each tensor is what calling Keras's own initializer gives, with the same arguments, bit for bit.
+They depend on Keras's version and its backend, both of which the file says (`Origin`).
+
+Keras is imported by `keras_plan` and not before.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kinit_cli.draw import Called, expected_moments
+from kinit_cli.dtypes import DType
+from kinit_cli.engines.quiet import import_quietly
+from kinit_cli.errors import InitializerError, UnavailableError
+from kinit_cli.explicit import explicit_plan
+from kinit_cli.origin import Origin
+from kinit_cli.plan import Plan, TensorPlan
+
+#: Older ones know some initializers under other names.
+OLDEST_VERSION = (3, 8)
+INSTALL = "pip install 'kinit-cli[keras]', and tensorflow, jax or torch for its backend"
+
+_MAX_FAULTS = 20
+
+
+def keras_plan(plan: Plan) -> Plan:
+    """Give a plan whose tensors are drawn by the installed Keras.
+
+    Every seed, and every axis that a fan is taken from, stands in the arguments of the plan's
+    initializers; what is expected of the elements is as before.
+
+    Raises
+    ------
+    UnavailableError
+        Keras is missing, too old or cannot be imported, or does not know an argument that the
+        plan needs.
+    """
+    keras = _import_keras()
+    plan = explicit_plan(plan)
+    origin = _origin_of(keras)
+    faults: list[str] = []
+    tensors = tuple(_keras_tensor(tensor, keras, faults) for tensor in plan.tensors)
+    if faults:
+        shown = [*faults[:_MAX_FAULTS], *([f"and {len(faults) - 20} more"] if faults[20:] else [])]
+        raise UnavailableError("\n".join(shown))
+    return replace(plan, tensors=tensors, origin=origin)
+
+
+# --- the library ----------------------------------------------------------------------------
+
+
+def _import_keras() -> Any:
+    try:
+        keras = import_quietly("keras")
+    except ModuleNotFoundError as error:
+        if error.name != "keras":
+            raise _broken(error) from error
+        raise UnavailableError(f"engine keras: Keras is not installed; {INSTALL}") from error
+    except Exception as error:
+        raise _broken(error) from error
+    numbers = tuple(map(int, re.findall(r"\d+", keras.__version__)[:2]))
+    if numbers < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise UnavailableError(
+            f"engine keras: expected Keras {oldest} or newer, got {keras.__version__}; {INSTALL}"
+        )
+    return keras
+
+
+def _broken(error: Exception) -> UnavailableError:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return UnavailableError(
+        f"engine keras: Keras cannot be imported ({text[:300]}); install what is missing, or "
+        "choose another backend with KERAS_BACKEND=tensorflow, jax or torch"
+    )
+
+
+def _origin_of(keras: Any) -> Origin:
+    backend = str(keras.backend.backend())
+    # Keras has imported it under this name.
+    version = getattr(sys.modules.get(backend), "__version__", "unknown")
+    return Origin(
+        engine="keras",
+        version=str(keras.__version__),
+        backend=backend,
+        backend_version=str(version),
+    )
+
+
+# --- tensors --------------------------------------------------------------------------------
+
+
+def _keras_tensor(tensor: TensorPlan, keras: Any, faults: list[str]) -> TensorPlan:
+    make = getattr(keras.initializers, tensor.initializer.type.class_name)
+    parameters = inspect.signature(make).parameters
+    args = {}
+    for argument in tensor.initializer.type.arguments:
+        value = tensor.initializer.args[argument.name]
+        if argument.name in parameters:
+            args[argument.name] = _as_keras_takes_it(value, tensor.dtype)
+        elif value != argument.default:
+            faults.append(
+                f"{tensor.path}: Keras {keras.__version__} does not know the argument "
+                f"{argument.name!r} of {tensor.initializer.type.names[0]}; a newer Keras may"
+            )
+    function = functools.partial(_call, keras, make, args, tensor.path)
+    moments = expected_moments(tensor.draw, tensor.shape)
+    return replace(tensor, draw=Called(function=function, moments=moments))
+
+
+def _call(
+    keras: Any,
+    make: Callable[..., Any],
+    args: Mapping[str, Any],
+    path: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    seed: int,
+) -> Any:
+    """Let Keras make a tensor; the seed that it needs stands in the arguments already."""
+    with warnings.catch_warnings():
+        # Of a dtype that the backend narrows it warns; here that is an error.
+        warnings.simplefilter("ignore")
+        values = make(**args)(shape, dtype=dtype)
+    got = keras.backend.standardize_dtype(values.dtype)
+    if got != dtype:
+        backend = keras.backend.backend()
+        hint = "; JAX_ENABLE_X64=1 lets JAX have 64 bits" if backend == "jax" else ""
+        raise InitializerError(
+            f"{path}: expected {dtype} from Keras on {backend}, which has only {got} for it{hint}"
+        )
+    return values
+
+
+def _as_keras_takes_it(value: Any, dtype: DType) -> Any:
+    """Give lists for tuples, as in a config, and whole numbers for a dtype that holds no others."""
+    if isinstance(value, tuple):
+        return [_as_keras_takes_it(item, dtype) for item in value]
+    # The plan has checked that the dtype can hold it. Backends multiply integers by no float.
+    return int(value) if isinstance(value, float) and dtype.kind != "float" else value
