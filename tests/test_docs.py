@@ -57,6 +57,7 @@ def test_the_pages_are_there() -> None:
         "formats.md",
         "json.md",
         "python.md",
+        "keras.md",
         "spec.md",
         "stream.md",
     }
@@ -87,6 +88,7 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     [
         ("keras", "formats.md", 1),
         ("keras", "engines.md", 1),
+        ("keras", "keras.md", 2),
         ("tf_keras", "formats.md", 1),
     ],
 )

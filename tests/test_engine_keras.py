@@ -180,3 +180,19 @@ def test_an_import_is_quiet_and_leaves_streams_as_they_were(closed: str, tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stdout == ("" if " >&-" in closed else "before\nafter\n")
     assert done.stderr == ("" if "2>&-" in closed else "end")
+
+
+def test_the_initializer_without_keras(tmp_path: Path) -> None:
+    path = stub_keras(tmp_path, "raise ModuleNotFoundError('No module', name='keras')")
+    done = subprocess.run(
+        [sys.executable, "-c", "import kinit_cli.integrations.keras"],
+        env=kinit_environment(PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: kinit_cli.integrations.keras needs Keras, which is not installed; "
+        "pip install 'kinit-cli[keras]', and tensorflow, jax or torch for its backend"
+    )

@@ -43,23 +43,23 @@ def seconds_saved_measuring(n_tensors: int, n_elements: int, jobs: int) -> float
 
 def seconds_saved_drawing(draw: Draw, shape: tuple[int, ...], jobs: int) -> float:
     """Give the seconds saved in drawing one tensor on `jobs` threads."""
+    if isinstance(draw, Constant):
+        return 0.0  # as quick without
+    saved = _saved(_DRAW_TENSOR, 1, 1)
     if isinstance(draw, Orthogonal):
         rows, cols = matrix_shape(shape)
-        return _saved(_REFLECT, rows * cols * min(rows, cols), jobs)
+        return saved + _saved(_REFLECT, rows * cols * min(rows, cols), jobs)
     cost = _DRAW.get(type(draw).__name__)
-    return _saved(cost, math.prod(shape), jobs) if cost else 0.0
+    return saved + (_saved(cost, math.prod(shape), jobs) if cost else 0.0)
 
 
 def seconds_saved_generating(plan: Plan, jobs: int) -> float:
     """Give the seconds saved in drawing and measuring a plan's tensors on `jobs` threads."""
-    # A tensor of one value is as quick without.
     tensors = [tensor for tensor in plan.tensors if not isinstance(tensor.draw, Constant)]
     n_elements = sum(tensor.n_elements for tensor in tensors)
-    return (
-        sum(seconds_saved_drawing(tensor.draw, tensor.shape, jobs) for tensor in tensors)
-        + _saved(_DRAW_TENSOR, len(tensors), 1)
-        + seconds_saved_measuring(len(tensors), n_elements, jobs)
-    )
+    return sum(
+        seconds_saved_drawing(tensor.draw, tensor.shape, jobs) for tensor in tensors
+    ) + seconds_saved_measuring(len(tensors), n_elements, jobs)
 
 
 def _saved(cost: _Cost, count: int, jobs: int) -> float:
