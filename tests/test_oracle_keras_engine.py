@@ -288,7 +288,7 @@ def test_an_argument_that_keras_does_not_know(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_what_keras_cannot_do(weight: str, said: str, tmp_path: Path) -> None:
-    before = one_weight("shape: [3]").replace("name: a", "name: b").replace("]}]", "]}]")
+    before = one_weight("shape: [3]").replace("name: a", "name: b")
     layers = f"seed: 1\nlayers:\n- {before[9:-2]}\n- {one_weight(weight)[9:-2]}\n"
     with pytest.raises(InitializerError) as caught:
         write(keras_plan(plan_of(layers)), tmp_path / "a.h5")
@@ -297,7 +297,26 @@ def test_what_keras_cannot_do(weight: str, said: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dtype_that_the_backend_narrows(tmp_path: Path) -> None:
+class NarrowHeNormal(OldHeNormal):
+    def __call__(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Give float32, whatever is asked for."""
+        return keras.ops.zeros(shape, "float32")
+
+
+def test_a_dtype_that_is_not_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.initializers, "HeNormal", NarrowHeNormal)
+    text = one_weight("shape: [3], dtype: float64, initializer: he_normal")
+    with pytest.raises(InitializerError) as caught:
+        write(keras_plan(plan_of(text)), tmp_path / "a.h5")
+    assert str(caught.value) == (
+        "a/kernel: expected float64 from Keras on tensorflow, which has only float32 for it"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dtype_that_jax_narrows(tmp_path: Path) -> None:
     need_backend("jax")
     text = one_weight("shape: [3], dtype: float64, initializer: he_normal")
     (tmp_path / "spec.yaml").write_text(f"seed: 1\n{text}", encoding="utf-8")
