@@ -373,6 +373,7 @@ def test_json_of_a_file_is_complete() -> None:
         "seed": 2**63,
         "stream": 1,
         "engine": "numpy",
+        "origin": None,
         "n_tensors": 0,
         "n_parameters": 0,
         "n_bytes": 0,
