@@ -16,7 +16,8 @@ demo: $(VENV)/installed
 	$(BIN)/kinit inspect demo_out/lenet5.h5
 
 test: $(VENV)/oracles
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not oracle and not tensorflow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "oracle or tensorflow" $(PYTEST_ARGS)
 
 check: $(VENV)/test
 	$(BIN)/ruff check .

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,11 +17,19 @@ import kinit_cli
 from kinit_cli.draw import Normal
 from kinit_cli.engines import get_engine
 from kinit_cli.engines.base import Engine
+from kinit_cli.engines.tensorflow_devices import choose_devices, load_tensorflow
 from kinit_cli.engines.whole import make_tensor
 from kinit_cli.stream.identity import StreamKey
 
+if TYPE_CHECKING:
+    from kinit_cli.engines.tensorflow_programs import Mode
+
 needs_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="Numba is not installed"
+)
+
+needs_tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
 )
 
 
@@ -34,6 +46,31 @@ def numba_engine() -> Engine:
     return engine
 
 
+def tensorflow_engine(*modes: Mode, device: str = "cpu", **options: Any) -> Engine:
+    """Give the TensorFlow engine, even for one element; a mode that fails fails the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what TensorFlow says of others is not judged here
+        tf = load_tensorflow()
+    from kinit_cli.engines.tensorflow import TensorFlowEngine
+
+    return TensorFlowEngine(
+        get_engine("numpy"),
+        pytest.fail,
+        choose_devices(tf, device),
+        **{"modes": modes or ("xla",), "min_elements": 1, "block_elements": 2**18, **options},
+    )
+
+
+class _Late:
+    """An engine made when it is first used: TensorFlow takes seconds to import."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self._make = lru_cache(maxsize=1)(make)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._make(), name)
+
+
 every_engine = pytest.mark.parametrize(
     "engine",
     [
@@ -42,6 +79,11 @@ every_engine = pytest.mark.parametrize(
             numba_engine() if importlib.util.find_spec("numba") else None,
             id="numba",
             marks=needs_numba,
+        ),
+        pytest.param(
+            _Late(tensorflow_engine),
+            id="tensorflow",
+            marks=[pytest.mark.tensorflow, needs_tensorflow],
         ),
     ],
 )

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from kinit_cli.cli.options import (
     tell_fault,
 )
 from kinit_cli.engines.registry import ENGINE_NAMES, OWN_VALUES_NAMES
+from kinit_cli.engines.tensorflow_devices import is_device_name
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
 
@@ -33,6 +35,21 @@ if TYPE_CHECKING:
 STDOUT = "-"
 #: A table longer than this shows its beginning and end; inspect shows it all.
 _MAX_ROWS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Means:
+    """What computes: the options --engine, --device and --jobs."""
+
+    engine: str
+    device: str | None
+    jobs: int | None
+
+
+def _parse_device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not is_device_name(value):
+        raise click.BadParameter(f"expected cpu, gpu or gpu:N, got {value!r}")
+    return value
 
 
 @click.command(
@@ -50,6 +67,12 @@ _MAX_ROWS = 60
     show_default=True,
     help="What computes the values; all give the same, but keras its own.",
 )
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    callback=_parse_device,
+    help="For engine tensorflow: cpu, gpu or gpu:N.  [default: every GPU, else cpu]",
+)
 @jobs_option
 @click.option("-f", "--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
@@ -64,6 +87,7 @@ def command(
     settings: Mapping[str, str],
     allow_code: tuple[str, ...],
     engine: str,
+    device: str | None,
     jobs: int | None,
     force: bool,
     dry_run: bool,
@@ -83,6 +107,9 @@ def command(
         raise click.UsageError("Missing option '-o' / '--output'; or --dry-run to write nothing.")
     if out == STDOUT and as_json:
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
+    if device is not None and engine not in ("auto", "tensorflow"):
+        raise click.UsageError(f"'--device' is for engine tensorflow or auto, not {engine}.")
+    means = _Means(engine=engine, device=device, jobs=jobs)
     customs = CustomInitializers(allowed=allow_code)
     loaded = load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings))
     plan = make_plan(loaded, customs=customs)
@@ -98,12 +125,12 @@ def command(
         return
     assert out is not None
     if out == STDOUT:
-        _write_to_stdout(plan, format_name, engine, jobs, quiet=quiet)
+        _write_to_stdout(plan, format_name, means, quiet=quiet)
         return
     output = _output(plan, out, format_name, force=force)
     if spec != STDIN and output.target.exists() and output.target.samefile(spec):
         raise OutputError(f"{out}: expected an output, got the spec itself")
-    summary = _run(plan, output, engine, jobs, quiet=quiet)
+    summary = _run(plan, output, means, quiet=quiet)
     if as_json:
         echo_json("generate", {"is_seed_drawn": plan.is_seed_drawn, **summary.to_json()})
     elif not quiet:
@@ -131,9 +158,9 @@ def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Ou
     return Output(target=Path(out), writer=writer, force=force)
 
 
-def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bool) -> FileSummary:
+def _run(plan: Plan, output: Output, means: _Means, *, quiet: bool) -> FileSummary:
     from kinit_cli.engines.registry import get_engine
-    from kinit_cli.engines.saving import seconds_saved_generating
+    from kinit_cli.engines.saving import seconds_saved_generating, seconds_saved_on_gpu
     from kinit_cli.formats.atomic import check_target
     from kinit_cli.pipeline import generate
     from kinit_cli.render_progress import make_progress
@@ -141,12 +168,14 @@ def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bo
 
     # Loading an engine takes long; a target that may not be replaced is told before.
     check_target(output.target, is_directory=output.writer.is_directory, force=output.force)
-    jobs = jobs or default_jobs()
-    plan = _drawn_by(engine, plan)
+    jobs = means.jobs or default_jobs()
+    plan = _drawn_by(means.engine, plan)
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
         chosen = get_engine(
-            "auto" if plan.origin else engine,
+            "auto" if plan.origin else means.engine,
             seconds_saved=seconds_saved_generating(plan, jobs),
+            seconds_saved_on_gpu=seconds_saved_on_gpu(plan, jobs),
+            device=means.device,
             on_fault=tell_fault,
             is_alone=True,
         )
@@ -162,9 +191,7 @@ def _drawn_by(engine: str, plan: Plan) -> Plan:
     return keras_plan(plan)
 
 
-def _write_to_stdout(
-    plan: Plan, format_name: str | None, engine: str, jobs: int | None, *, quiet: bool
-) -> None:
+def _write_to_stdout(plan: Plan, format_name: str | None, means: _Means, *, quiet: bool) -> None:
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
         raise click.UsageError("Binary data would go to the terminal; redirect stdout.")
@@ -173,7 +200,7 @@ def _write_to_stdout(
     writer = _stdout_writer(plan, format_name)
     with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
         output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
-        summary = _run(plan, output, engine, jobs, quiet=quiet)
+        summary = _run(plan, output, means, quiet=quiet)
         _copy_to_stdout(output.target)
     if not quiet:
         _render(summary, to_stderr=True)

@@ -16,7 +16,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 MAX_JOBS = 1024
 #: Of a JSON document, each about as long as what is told of a tensor.
 _PIECES_AT_ONCE = 256
-_MAX_REASON = 300
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -105,10 +104,6 @@ def echo_json(command: str, body: Mapping[str, Any]) -> None:
     click.echo("".join(waiting))
 
 
-def tell_fault(reason: str) -> None:
-    """Say on stderr that a faster way does not work here, so that the plain one is taken."""
-    import textwrap
-
-    # Compilers and loaders say why in many lines.
-    reason = textwrap.shorten(reason, _MAX_REASON, placeholder=" ...")
-    click.echo(f"kinit: note: {reason}; NumPy does it, with the same values but slower", err=True)
+def tell_fault(text: str) -> None:
+    """Say on stderr that a faster way does not work here, so that another one is taken."""
+    click.echo(f"kinit: note: {text}", err=True)

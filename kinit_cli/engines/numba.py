@@ -28,6 +28,8 @@ from kinit_cli.draw import (
 )
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
+from kinit_cli.engines.probes import PROBE_DRAWS, PROBE_KEY, STREAMED, fills_alike
+from kinit_cli.engines.trial import OnFault, Trials
 from kinit_cli.meter import Meter, is_single
 from kinit_cli.stream.identity import StreamKey
 from kinit_cli.stream.philox import validate_words
@@ -35,9 +37,6 @@ from kinit_cli.stream.transforms import Affine, largest_below, normal_affine, un
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: Called with the reason why a part of the work is left to the NumPy engine.
-OnFault = Callable[[str], None]
 
 #: 16-bit floats are float32 first, so many at a time.
 _NARROW_STEP = 1 << 15
@@ -49,13 +48,6 @@ _FILL_KERNELS = {
     numpy_dtype("float32"): stream.fill_float32,
     numpy_dtype("float64"): stream.fill_float64,
 }
-_STREAMED = (Uniform, Normal, TruncatedNormal)
-_PROBE_KEY = StreamKey(key=0x0123456789ABCDEF, nonce=0xFEDCBA9876543210)
-_PROBE_DRAWS: tuple[Draw, ...] = (
-    Uniform(minval=-0.05, maxval=0.1),
-    Normal(mean=0.25, stddev=1.5),
-    TruncatedNormal(mean=-1.0, stddev=0.02),
-)
 
 
 class NumbaEngine:
@@ -66,9 +58,7 @@ class NumbaEngine:
 
     def __init__(self, on_fault: OnFault) -> None:
         self._numpy = NumpyEngine()
-        self._on_fault = on_fault
-        self._is_sound: dict[object, bool] = {}
-        self._lock = threading.Lock()
+        self._trials = Trials("compiled", on_fault, substitute="NumPy")
         self._local = threading.local()
 
     def fill(
@@ -81,7 +71,7 @@ class NumbaEngine:
         shape: tuple[int, ...],
     ) -> None:
         """Write elements [start, start + out.size) of a tensor into `out`, in place."""
-        if isinstance(draw, _STREAMED) and out.flags.behaved and self._can_fill(out.dtype):
+        if isinstance(draw, STREAMED) and out.flags.behaved and self._can_fill(out.dtype):
             self._fill(out, draw, stream_key, start)
         else:
             self._numpy.fill(out, draw, stream_key, start=start, shape=shape)
@@ -108,7 +98,7 @@ class NumbaEngine:
     def prepare(self, kinds: Iterable[tuple[type[Draw] | None, np.dtype[Any]]]) -> None:
         """Load, compile and try out what will be used; see `kinit_cli.engines.base.Engine`."""
         for draw, dtype in kinds:
-            if draw in _STREAMED:
+            if draw in STREAMED:
                 self._can_fill(dtype)
             if draw is Orthogonal:
                 self._can_make_matrices()
@@ -149,41 +139,22 @@ class NumbaEngine:
         wide: NDArray[np.float32] = local.wide
         return wide
 
-    # --- trust --------------------------------------------------------------------------------
-
     def _is_trusted(self, part: object, probe: Callable[[], bool]) -> bool:
         """Tell whether a part works, which is tried out once."""
-        if part not in self._is_sound:
-            with self._lock:
-                if part not in self._is_sound:
-                    self._is_sound[part] = self._try_out(part, probe)
-        return self._is_sound[part]
-
-    def _try_out(self, part: object, probe: Callable[[], bool]) -> bool:
-        try:
-            is_sound, reason = probe(), "it gives other values than the NumPy engine"
-        except Exception as error:  # noqa: BLE001 - a compiler can fail in any way
-            is_sound, reason = False, f"{type(error).__name__}: {error}"
-        if not is_sound:
-            self._on_fault(f"the compiled engine fails for {part} ({reason})")
-        return is_sound
+        return self._trials.choose(part, [(True, probe)]) is not None
 
     def _probe_fill(self, dtype: np.dtype[Any]) -> bool:
         """Compare three steps, beginning within a counter, over a carry between its words."""
         count, start = 2 * stream.WORDS_PER_STEP + 5, 2**34 - stream.WORDS_PER_STEP - 3
-        for draw in _PROBE_DRAWS:
-            found, expected = np.zeros(count, dtype), np.ones(count, dtype)
-            self._fill(found, draw, _PROBE_KEY, start)
-            self._numpy.fill(expected, draw, _PROBE_KEY, start=start, shape=(2**40,))
-            if found.tobytes() != expected.tobytes():
-                return False
-        return True
+        return all(
+            fills_alike(self._fill, draw, dtype, start=start, count=count) for draw in PROBE_DRAWS
+        )
 
 
 def _probe_meter(dtype: np.dtype[Any]) -> bool:
     """Compare the statistics of a whole chunk and a short one."""
     values = np.empty(2**14 + 1001, dtype)
-    NumpyEngine().fill(values, _PROBE_DRAWS[1], _PROBE_KEY, start=0, shape=values.shape)
+    NumpyEngine().fill(values, PROBE_DRAWS[1], PROBE_KEY, start=0, shape=values.shape)
     values[::97] = -0.0
     return CompiledMeter().measure(values).is_same(Meter().measure(values))
 
@@ -192,8 +163,8 @@ def _probe_orthogonal() -> bool:
     """Compare matrices of two blocks, one of them short, tall and wide."""
     draw = Orthogonal(gain=1.5)
     for shape in ((80, 70), (70, 80)):
-        found = orthogonal_matrix(_PROBE_KEY, *shape, draw.gain)
-        if found.tobytes() != NumpyEngine().orthogonal(draw, _PROBE_KEY, shape).tobytes():
+        found = orthogonal_matrix(PROBE_KEY, *shape, draw.gain)
+        if found.tobytes() != NumpyEngine().orthogonal(draw, PROBE_KEY, shape).tobytes():
             return False
     return True
 

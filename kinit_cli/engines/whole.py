@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import Called, Draw, Orthogonal
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.returned import call_function
@@ -83,8 +82,8 @@ def fill_tensor(
         return
 
     def fill(start: int) -> None:
-        tile = flat[start : start + TILE_ELEMENTS]
-        engine.fill(tile, draw, stream_key, start=start, shape=out.shape)
+        span = flat[start : start + engine.span_elements]
+        engine.fill(span, draw, stream_key, start=start, shape=out.shape)
 
-    for _ in iter_results(fill, range(0, flat.size, TILE_ELEMENTS), jobs=jobs):
+    for _ in iter_results(fill, range(0, flat.size, engine.span_elements), jobs=jobs):
         pass
