@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -66,3 +67,19 @@ def kinit(tmp_path: Path) -> Kinit:
         )
 
     return run  # type: ignore[return-value]
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Note the mode and the elements of each launch of the TensorFlow engine."""
+    from kinit_cli.engines.tensorflow_programs import Programs
+
+    calls: list[tuple[str, int]] = []
+    launch = Programs.launch
+
+    def noted(self: Programs, job: Any, mode: Any, first_word: int, size: int) -> Any:
+        calls.append((mode, size))
+        return launch(self, job, mode, first_word, size)
+
+    monkeypatch.setattr(Programs, "launch", noted)
+    return calls

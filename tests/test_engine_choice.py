@@ -28,11 +28,11 @@ FILE_AS_FOLDER = "no-folder"
 
 
 def test_engines_by_name() -> None:
-    assert set(ENGINE_NAMES) == {"auto", "numpy", "numba"}
+    assert set(ENGINE_NAMES) == {"auto", "numpy", "numba", "tensorflow"}
     assert get_engine("numpy").name == "numpy"
     with pytest.raises(UnavailableError, match="did you mean 'numpy'"):
         get_engine("nunpy")
-    with pytest.raises(UnavailableError, match="known are auto, numpy, numba"):
+    with pytest.raises(UnavailableError, match="known are auto, numpy, numba, tensorflow"):
         get_engine("zzz")
 
 
