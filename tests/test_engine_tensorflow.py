@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from tensorflow_fills import (
 from kinit_cli.draw import Draw, Normal, TruncatedNormal, Uniform
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
+from kinit_cli.engines.tensorflow_devices import Device
 from kinit_cli.stream.identity import StreamKey
 
 pytestmark = [pytest.mark.tensorflow, needs_tensorflow]
@@ -53,6 +55,30 @@ def test_the_vectors(case: dict, mode: str, launched: list[tuple[str, int]]) -> 
     assert hex_bits(out[1000003:1000008]) == case["at_1000003_bits"]
     assert hashlib.sha256(as_bits(out).tobytes()).hexdigest() == case["sha256_first_2^20"]
     assert {used for used, _ in launched} == {mode}
+
+
+@every_mode
+def test_the_edge_words(mode: str) -> None:
+    import tensorflow as tf
+
+    from kinit_cli.engines import tensorflow_programs
+
+    expected = load_vectors()["edge_words"]
+    words = tf.constant([int(word, 16) for word in expected["words"]], tf.int64)
+    programs = tensorflow_programs.Programs(Device(label="cpu"))
+
+    def values(transform: Any, scale: float, highest: float = 0.0) -> np.ndarray:
+        run = tf.function(transform, jit_compile=True) if mode == "xla" else transform
+        arguments = [tf.constant(number, tf.float64) for number in (scale, 0.0, highest)]
+        return run(words, *arguments).numpy()
+
+    normal = values(programs._normal, 1.0)
+    assert normal.tolist() == expected["normal_q26"]
+    assert not np.signbit(normal[normal == 0]).any()
+    truncated = values(programs._truncated_normal, 2.0**-26)
+    assert [value.hex() for value in truncated.tolist()] == expected["truncated_0_1_f64"]
+    uniform = values(tensorflow_programs._uniform, 2.0**-29, 1 - 2.0**-24)
+    assert hex_bits(uniform.astype(np.float32)) == expected["uniform_0_1_f32"]
 
 
 FINITE = st.floats(-1e4, 1e4)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: Below this a launch costs more than it computes.
 MIN_ELEMENTS = 1 << 14
-#: Elements of a launch. On a CPU, XLA takes one thread for fewer; a GPU is filled by so many.
+#: Elements of a launch: on a CPU about the quickest, on a GPU enough to fill it.
 CPU_BLOCK_ELEMENTS = 1 << 21
 GPU_BLOCK_ELEMENTS = 1 << 22
 #: Of a call: two blocks, so that one is copied while the other is computed.

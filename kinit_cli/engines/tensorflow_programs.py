@@ -29,8 +29,8 @@ MODES: tuple[Mode, ...] = ("xla", "eager")
 
 _PHILOX = 1
 _NARROW = {"float16": tf.float16, "bfloat16": tf.bfloat16}
-#: A program: (key, counter, [scale, offset, highest]) -> elements, float64 or float32.
-_Program = Callable[[Any, Any, Any], Any]
+#: A program: (words, [scale, offset, highest]) -> elements, float64 or float32.
+_Program = Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +100,17 @@ class Programs:
         """
         block = first_word // WORDS_PER_BLOCK
         with tf.device(self._device.tensorflow_name):
-            values = self._program(job.kind.__name__, job.dtype == "float64", mode, size)(
-                tf.constant([job.stream_key.key], tf.uint64),
-                tf.constant([block, job.stream_key.nonce], tf.uint64),
-                tf.constant([job.scale, job.offset, job.highest], tf.float64),
+            # Not within a program: XLA has a Philox of its own, on CPUs several times as slow.
+            words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+                shape=[size],
+                key=tf.constant([job.stream_key.key], tf.uint64),
+                counter=tf.constant([block, job.stream_key.nonce], tf.uint64),
+                alg=_PHILOX,
+                dtype=tf.uint32,
             )
+            program = self._program(job.kind.__name__, job.dtype == "float64", mode, size)
+            numbers = tf.constant([job.scale, job.offset, job.highest], tf.float64)
+            values = program(words, numbers)
             if job.dtype in _NARROW:
                 # An operation of its own: XLA would round once instead of twice.
                 values = tf.bitcast(tf.cast(values, _NARROW[job.dtype]), tf.uint16)
@@ -117,18 +123,14 @@ class Programs:
             "TruncatedNormal": self._truncated_normal,
         }[kind]
 
-        def program(key: Any, counter: Any, numbers: Any) -> Any:
-            words = tf.raw_ops.StatelessRandomUniformFullIntV2(
-                shape=[size], key=key, counter=counter, alg=_PHILOX, dtype=tf.uint32
-            )
+        def program(words: Any, numbers: Any) -> Any:
             x = to_values(tf.cast(words, tf.int64), *tf.unstack(numbers))
             return x if is_double else tf.cast(x, tf.float32)
 
         if mode == "eager":
             return program
         signature = [
-            tf.TensorSpec([1], tf.uint64),
-            tf.TensorSpec([2], tf.uint64),
+            tf.TensorSpec([size], tf.uint32),
             tf.TensorSpec([3], tf.float64),
         ]
         function = tf.function(
