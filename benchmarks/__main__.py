@@ -24,6 +24,7 @@ from benchmarks import (
     picture,
     report,
     startup,
+    tensorflow_fill,
 )
 from benchmarks.measure import tell
 from benchmarks.options import PEERS, QUICK, Options, Sizes
@@ -33,6 +34,7 @@ from kinit_cli.workers import default_jobs
 #: In the order in which they run and are shown.
 _PARTS: dict[str, Callable[[Options], report.Part]] = {
     "fill": fill.measure,
+    "tensorflow": tensorflow_fill.measure,
     "end-to-end": end_to_end.measure,
     "startup": startup.measure,
     "inspect": inspection.measure,
@@ -42,7 +44,7 @@ _PARTS: dict[str, Callable[[Options], report.Part]] = {
     "generation": generation.measure,
 }
 #: Parts in which the peers' environment has a part.
-_WITH_PEERS = ("fill", "end-to-end")
+_WITH_PEERS = ("fill", "tensorflow", "end-to-end")
 
 
 def main() -> int:

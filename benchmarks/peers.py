@@ -30,6 +30,8 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
         "tensorflow-cpu>=2.18" if _IS_LINUX_X86 else "tensorflow>=2.18",
         "h5py",
         "numpy",
+        # Not Keras's: what kinit needs to draw with this TensorFlow.
+        "blake3",
     ),
 }
 #: Versions that rule CUDA out: PyTorch needs Triton in its builds with CUDA only.

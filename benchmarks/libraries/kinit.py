@@ -24,7 +24,7 @@ def make(
 ) -> Callable[[], np.ndarray[Any, Any]]:
     """Prepare a fill; the variants are `in place`, `new array`, and either on `one thread`."""
     engine = get_engine("numba", on_fault=lambda reason: print(reason, file=sys.stderr))
-    draw, key = _draw(what, shape), explicit_stream_key(1)
+    draw, key = draw_of(what, shape), explicit_stream_key(1)
     jobs = 1 if "one thread" in variant else n_threads
     if variant.startswith("new array"):
         return lambda: make_tensor(engine, draw, key, shape, "float32", jobs=jobs)
@@ -37,7 +37,8 @@ def make(
     return fill
 
 
-def _draw(what: str, shape: tuple[int, int]) -> Draw:
+def draw_of(what: str, shape: tuple[int, int]) -> Draw:
+    """Give what the elements of a fill are drawn from."""
     he_stddev = float(np.sqrt(2 / shape[0]))
     draws: dict[str, Draw] = {
         "uniform": Uniform(minval=-0.05, maxval=0.05),
