@@ -55,6 +55,7 @@ def test_the_pages_are_there() -> None:
         "dependencies.md",
         "engines.md",
         "formats.md",
+        "gpu.md",
         "json.md",
         "python.md",
         "keras.md",
