@@ -69,11 +69,13 @@ def test_the_edge_words(mode: str) -> None:
 
     def values(transform: Any, scale: float, highest: float = 0.0) -> np.ndarray:
         run = tf.function(transform, jit_compile=True) if mode == "xla" else transform
-        arguments = [tf.constant(number, tf.float64) for number in (scale, 0.0, highest)]
+        # Only this offset tells -0.0, which an integer is not, from 0.0.
+        arguments = [tf.constant(number, tf.float64) for number in (scale, -0.0, highest)]
         return run(words, *arguments).numpy()
 
     normal = values(programs._normal, 1.0)
     assert normal.tolist() == expected["normal_q26"]
+    assert (normal == 0).any()
     assert not np.signbit(normal[normal == 0]).any()
     truncated = values(programs._truncated_normal, 2.0**-26)
     assert [value.hex() for value in truncated.tolist()] == expected["truncated_0_1_f64"]
