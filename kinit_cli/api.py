@@ -11,8 +11,10 @@ import numpy as np
 
 from kinit_cli.dtypes import dtype_name
 from kinit_cli.engines.registry import get_engine
-from kinit_cli.engines.saving import seconds_saved_drawing, seconds_saved_generating
+from kinit_cli.engines.saving import seconds_saved_drawing
 from kinit_cli.engines.whole import make_planned
+from kinit_cli.initializers.custom import CustomInitializers
+from kinit_cli.means import Means
 from kinit_cli.plan import Plan, make_plan, plan_tensor
 from kinit_cli.spec.load import Overrides, check_spec, load_spec
 from kinit_cli.spec.problems import ProblemList, SourceMap
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 #: A spec's file, or its contents as plain data.
 Spec: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
-#: What a spec accepts as an initializer.
-InitializerLike: TypeAlias = "str | Mapping[str, Any]"
+#: What a spec accepts as an initializer, or a custom one.
+InitializerLike: TypeAlias = "str | Mapping[str, Any] | Callable[..., Any]"
 
 
 def tensor(
@@ -43,9 +45,9 @@ def tensor(
 
     Parameters
     ----------
-    initializer : str or mapping
+    initializer : str, mapping or callable
         A name (``"he_normal"``), a Keras config (``{"class_name": ..., "config": {...}}``) or
-        ``{"random_normal": {"stddev": 0.02}}``.
+        ``{"random_normal": {"stddev": 0.02}}``; or a custom one (docs/custom.md), which is called.
     shape : sequence of int
     seed : int, optional
         0 <= seed < 2^64. With a `path` it is the model's seed, and the tensor is the one of that
@@ -68,6 +70,8 @@ def tensor(
     ------
     SpecError
         An argument is not what a spec may have, or a random initializer has no seed.
+    InitializerError
+        A custom initializer failed, or returned something else than such an array.
 
     Examples
     --------
@@ -79,6 +83,11 @@ def tensor(
     ... ).tolist()
     True
     """
+    customs = CustomInitializers()
+    if callable(initializer):
+        name = getattr(initializer, "__name__", type(initializer).__name__)
+        customs = CustomInitializers(objects={f"<{name}>": initializer})
+        initializer = f"<{name}>"
     planned = plan_tensor(
         initializer,
         [_whole(size) for size in shape],
@@ -86,6 +95,7 @@ def tensor(
         seed=None if seed is None else _whole(seed),
         dtype=dtype_name(dtype),
         layout=layout,
+        customs=customs,
     )
     jobs = jobs or default_jobs()
     engine = get_engine(
@@ -100,14 +110,16 @@ def arrays(
     seed: int | None = None,
     dtype: str | None = None,
     params: Mapping[str, float] | None = None,
+    initializers: Mapping[str, Any] | None = None,
     engine: str = "auto",
+    device: str | None = None,
     jobs: int | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Make the tensors of a spec in memory.
 
     Parameters
     ----------
-    spec, seed, dtype, params, engine, jobs
+    spec, seed, dtype, params, initializers, engine, device, jobs
         As for `generate`.
 
     Returns
@@ -129,10 +141,10 @@ def arrays(
     >>> {path: values.shape for path, values in arrays(spec, params={"n": 5}).items()}
     {'dense/kernel': (3, 5)}
     """
-    plan = _plan(spec, seed, dtype, params)
-    jobs = jobs or default_jobs()
-    chosen = get_engine(engine, seconds_saved=seconds_saved_generating(plan, jobs))
-    return {one.path: make_planned(chosen, one, jobs=jobs) for one in plan.tensors}
+    means = Means(engine=engine, device=device, jobs=jobs or 0)
+    plan = means.drawn(_plan(spec, seed, dtype, params, initializers))
+    chosen = means.engine_for(plan)
+    return {one.path: make_planned(chosen, one, jobs=means.jobs) for one in plan.tensors}
 
 
 def generate(
@@ -143,7 +155,9 @@ def generate(
     seed: int | None = None,
     dtype: str | None = None,
     params: Mapping[str, float] | None = None,
+    initializers: Mapping[str, Any] | None = None,
     engine: str = "auto",
+    device: str | None = None,
     jobs: int | None = None,
     force: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -164,8 +178,13 @@ def generate(
         For weights that name none.
     params : mapping of str to number, optional
         In place of the spec's params of these names.
+    initializers : mapping of str to object, optional
+        Custom initializers by the names that the spec has for them: functions, classes, objects
+        (docs/custom.md).
     engine : str
-        ``"auto"``, or the name of one.
+        ``"auto"``, or the name of one; ``"keras"`` for the values of the installed Keras.
+    device : str, optional
+        For engine ``"tensorflow"`` or ``"auto"``: ``"cpu"``, ``"gpu"`` or ``"gpu:1"``.
     jobs : int, optional
         Threads; the cores that this process may use if absent. The bytes do not depend on it.
     force : bool
@@ -184,6 +203,8 @@ def generate(
         With every problem of the spec.
     OutputError
         The output exists, cannot hold the tensors or cannot be written. It is as it was.
+    InitializerError
+        A custom initializer failed, or returned something else than asked for.
     KinitError
         The spec's file cannot be read, or there is no such engine.
 
@@ -197,19 +218,27 @@ def generate(
     (7840, 'd74a8716218b3814')
     """
     from kinit_cli import pipeline
+    from kinit_cli.formats.atomic import check_target
     from kinit_cli.formats.registry import choose_writer
 
-    plan = _plan(spec, seed, dtype, params)
-    jobs = jobs or default_jobs()
+    means = Means(engine=engine, device=device, jobs=jobs or 0)
+    plan = _plan(spec, seed, dtype, params, initializers)
     writer = choose_writer(os.fspath(output), format, n_tensors=len(plan.tensors))
-    chosen = get_engine(engine, seconds_saved=seconds_saved_generating(plan, jobs))
     target = pipeline.Output(target=Path(output), writer=writer, force=force)
-    return pipeline.generate(plan, target, engine=chosen, jobs=jobs, progress=progress)
+    check_target(target.target, is_directory=writer.is_directory, force=force)
+    plan = means.drawn(plan)
+    chosen = means.engine_for(plan)
+    return pipeline.generate(plan, target, engine=chosen, jobs=means.jobs, progress=progress)
 
 
 def _plan(
-    spec: Spec, seed: int | None, dtype: str | None, params: Mapping[str, float] | None
+    spec: Spec,
+    seed: int | None,
+    dtype: str | None,
+    params: Mapping[str, float] | None,
+    initializers: Mapping[str, Any] | None,
 ) -> Plan:
+    customs = CustomInitializers(objects=initializers)
     overrides = Overrides(
         seed=_whole(seed),
         dtype=dtype,
@@ -217,8 +246,8 @@ def _plan(
     )
     if isinstance(spec, Mapping):
         problems = ProblemList(SourceMap(source="spec"))
-        return make_plan(check_spec(_plain(spec), problems, overrides))
-    return make_plan(load_spec(spec, overrides))
+        return make_plan(check_spec(_plain(spec), problems, overrides), customs=customs)
+    return make_plan(load_spec(spec, overrides), customs=customs)
 
 
 def _whole(value: Any) -> Any:

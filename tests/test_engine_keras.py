@@ -166,8 +166,10 @@ def test_an_import_is_quiet_and_leaves_streams_as_they_were(closed: str, tmp_pat
     compiled = "for fd in (1, 2):\n    try: os.write(fd, b'three')\n    except OSError: pass\n"
     (tmp_path / "noisy_module.py").write_text(noise + compiled, encoding="utf-8")
     program = (
-        "from kinit_cli.engines.quiet import import_quietly; import sys; print('before'); "
-        "import_quietly('noisy_module'); print('after'); sys.stderr and sys.stderr.write('end')"
+        "from kinit_cli.engines.quiet import quiet; import sys; print('before'); "
+        "shut = quiet(is_alone=True); shut.__enter__(); import noisy_module; "
+        "shut.__exit__(None, None, None); "
+        "print('after'); sys.stderr and sys.stderr.write('end')"
     )
     done = subprocess.run(
         ["sh", "-c", f"'{sys.executable}' -c \"{program}\"{closed}"],

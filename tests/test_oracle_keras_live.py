@@ -334,7 +334,7 @@ def test_arguments_that_are_refused(arguments: tuple[Any, ...], said: str) -> No
             "a/b: constant(value=1e+06): expected values that float16 can hold "
             "(up to 65504), got 1e+06",
         ),
-        ("zeros", (3,), "complex64", "a/b: expected a dtype of float64, float32"),
+        ("zeros", (3,), "complex64", "a/b: zeros: expected a dtype: float64, float32"),
     ],
 )
 def test_weights_that_are_refused(initializer: Any, shape: Any, dtype: str, said: str) -> None:

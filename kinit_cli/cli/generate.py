@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
 
 if TYPE_CHECKING:
     from kinit_cli.formats.base import Writer
+    from kinit_cli.means import Means
     from kinit_cli.pipeline import Output
     from kinit_cli.plan import Plan
     from kinit_cli.summary import FileSummary
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
 STDOUT = "-"
 #: A table longer than this shows its beginning and end; inspect shows it all.
 _MAX_ROWS = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Means:
-    """What computes: the options --engine, --device and --jobs."""
-
-    engine: str
-    device: str | None
-    jobs: int | None
 
 
 def _parse_device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -100,6 +91,7 @@ def command(
     .npy; DIR/ for one .npy file a tensor) or --format.
     """
     from kinit_cli.initializers.custom import CustomInitializers
+    from kinit_cli.means import Means
     from kinit_cli.plan import make_plan
     from kinit_cli.spec.load import STDIN, Overrides, load_spec
 
@@ -109,7 +101,7 @@ def command(
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
     if device is not None and engine not in ("auto", "tensorflow"):
         raise click.UsageError(f"'--device' is for engine tensorflow or auto, not {engine}.")
-    means = _Means(engine=engine, device=device, jobs=jobs)
+    means = Means(engine=engine, device=device, jobs=jobs or 0, is_alone=True)
     customs = CustomInitializers(allowed=allow_code)
     loaded = load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings))
     plan = make_plan(loaded, customs=customs)
@@ -121,7 +113,7 @@ def command(
     if dry_run:
         if out is not None:
             _check_output(plan, out, format_name, force=force)
-        _show_plan(_drawn_by(engine, plan), out, as_json=as_json, quiet=quiet)
+        _show_plan(means.drawn(plan), out, as_json=as_json, quiet=quiet)
         return
     assert out is not None
     if out == STDOUT:
@@ -158,40 +150,20 @@ def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Ou
     return Output(target=Path(out), writer=writer, force=force)
 
 
-def _run(plan: Plan, output: Output, means: _Means, *, quiet: bool) -> FileSummary:
-    from kinit_cli.engines.registry import get_engine
-    from kinit_cli.engines.saving import seconds_saved_generating, seconds_saved_on_gpu
+def _run(plan: Plan, output: Output, means: Means, *, quiet: bool) -> FileSummary:
     from kinit_cli.formats.atomic import check_target
     from kinit_cli.pipeline import generate
     from kinit_cli.render_progress import make_progress
-    from kinit_cli.workers import default_jobs
 
     # Loading an engine takes long; a target that may not be replaced is told before.
     check_target(output.target, is_directory=output.writer.is_directory, force=output.force)
-    jobs = means.jobs or default_jobs()
-    plan = _drawn_by(means.engine, plan)
+    plan = means.drawn(plan)
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
-        chosen = get_engine(
-            "auto" if plan.origin else means.engine,
-            seconds_saved=seconds_saved_generating(plan, jobs),
-            seconds_saved_on_gpu=seconds_saved_on_gpu(plan, jobs),
-            device=means.device,
-            on_fault=tell_fault,
-            is_alone=True,
-        )
-        return generate(plan, output, engine=chosen, jobs=jobs, progress=advance)
+        engine = means.engine_for(plan, on_fault=tell_fault)
+        return generate(plan, output, engine=engine, jobs=means.jobs, progress=advance)
 
 
-def _drawn_by(engine: str, plan: Plan) -> Plan:
-    """Give the plan with the draws of a library that has values of its own, if it is one."""
-    if engine not in OWN_VALUES_NAMES:
-        return plan
-    from kinit_cli.engines.keras import keras_plan
-
-    return keras_plan(plan)
-
-
-def _write_to_stdout(plan: Plan, format_name: str | None, means: _Means, *, quiet: bool) -> None:
+def _write_to_stdout(plan: Plan, format_name: str | None, means: Means, *, quiet: bool) -> None:
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
         raise click.UsageError("Binary data would go to the terminal; redirect stdout.")

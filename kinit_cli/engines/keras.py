@@ -9,6 +9,7 @@ Keras is imported by `keras_plan` and not before.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import re
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 from kinit_cli.draw import Called, expected_moments
 from kinit_cli.dtypes import DType
-from kinit_cli.engines.quiet import import_quietly
+from kinit_cli.engines.quiet import quiet
 from kinit_cli.errors import InitializerError, UnavailableError
 from kinit_cli.explicit import explicit_plan
 from kinit_cli.origin import Origin
@@ -32,11 +33,16 @@ INSTALL = "pip install 'kinit-cli[keras]', and tensorflow, jax or torch for its 
 _MAX_FAULTS = 20
 
 
-def keras_plan(plan: Plan) -> Plan:
+def keras_plan(plan: Plan, *, is_alone: bool = False) -> Plan:
     """Give a plan whose tensors are drawn by the installed Keras.
 
     Every seed, and every axis that a fan is taken from, stands in the arguments of the plan's
     initializers; what is expected of the elements is as before.
+
+    Parameters
+    ----------
+    is_alone : bool
+        See `kinit_cli.engines.quiet.quiet`.
 
     Raises
     ------
@@ -44,7 +50,7 @@ def keras_plan(plan: Plan) -> Plan:
         Keras is missing, too old or cannot be imported, or does not know an argument that the
         plan needs.
     """
-    keras = _import_keras()
+    keras = _import_keras(is_alone=is_alone)
     plan = explicit_plan(plan)
     origin = _origin_of(keras)
     faults: list[str] = []
@@ -58,9 +64,10 @@ def keras_plan(plan: Plan) -> Plan:
 # --- the library ----------------------------------------------------------------------------
 
 
-def _import_keras() -> Any:
+def _import_keras(*, is_alone: bool) -> Any:
     try:
-        keras = import_quietly("keras")
+        with quiet(is_alone=is_alone):
+            keras: Any = importlib.import_module("keras")
     except ModuleNotFoundError as error:
         if error.name != "keras":
             raise _broken(error) from error

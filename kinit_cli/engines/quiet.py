@@ -1,34 +1,34 @@
-"""Importing libraries that talk to the terminal while they are imported."""
+"""Libraries that talk to the terminal while they are imported or set up."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import ModuleType
+from contextlib import contextmanager, nullcontext, suppress
 
 
-def import_quietly(name: str) -> ModuleType:
-    """Import a module while nothing that it or its compiled parts print is seen.
+@contextmanager
+def quiet(*, is_alone: bool) -> Iterator[None]:
+    """Import libraries, and set them up, while little or nothing that they print is seen.
 
-    Raises
-    ------
-    Exception
-        Whatever the import raises.
+    Parameters
+    ----------
+    is_alone : bool
+        The process is kinit's own: file descriptors 1 and 2 lead nowhere meanwhile, since
+        compiled code writes past all settings.
     """
     # Read by TensorFlow's C++ when it is loaded, and heeded ever after.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silence(), warnings.catch_warnings():
+    with _silence() if is_alone else nullcontext(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module(name)
+        yield
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Send file descriptors 1 and 2 nowhere; compiled code writes past `sys.stderr`."""
+    """Send file descriptors 1 and 2 nowhere."""
     _flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     kept = {}

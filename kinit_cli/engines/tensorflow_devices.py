@@ -5,15 +5,11 @@ Importing this module imports nothing; `load_tensorflow` imports TensorFlow, whi
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from kinit_cli.engines.quiet import quiet
 from kinit_cli.errors import UnavailableError
 
 INSTALL = "pip install 'kinit-cli[tensorflow]'"
@@ -59,8 +55,7 @@ def load_tensorflow(*, is_alone: bool = False) -> Any:
     Parameters
     ----------
     is_alone : bool
-        The process belongs to kinit, which may keep everything off the terminal meanwhile: the
-        libraries beneath TensorFlow write to file descriptor 2, past all settings.
+        See `kinit_cli.engines.quiet.quiet`.
 
     Returns
     -------
@@ -72,9 +67,7 @@ def load_tensorflow(*, is_alone: bool = False) -> Any:
     Exception
         Whatever a missing or broken installation raises.
     """
-    # Read when the module is imported; anything below an error is hidden, unless asked for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _stderr_hidden() if is_alone else nullcontext():
+    with quiet(is_alone=is_alone):
         import tensorflow as tf
 
         for gpu in tf.config.list_physical_devices("GPU"):
@@ -108,20 +101,3 @@ def choose_devices(tf: Any, asked: str | None) -> tuple[Device, ...]:
             "choose one of them, or see docs/gpu.md if it should be there"
         )
     return chosen
-
-
-@contextmanager
-def _stderr_hidden() -> Iterator[None]:
-    """Send what is written to file descriptor 2 nowhere within the context."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 2)
-            try:
-                yield
-            finally:
-                sys.stderr.flush()
-                os.dup2(kept, 2)
-    finally:
-        os.close(kept)

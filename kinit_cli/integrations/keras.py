@@ -9,15 +9,14 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kinit_cli.dtypes import DTYPES
+from kinit_cli.api import tensor
 from kinit_cli.errors import SpecError
-from kinit_cli.fit import FitError, fitted
-from kinit_cli.initializers.base import ArgumentError, Initializer, Target
+from kinit_cli.initializers.base import Initializer
 from kinit_cli.initializers.custom import CustomInitializers
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.spec.names import name_fault
 from kinit_cli.spec.problems import ProblemList, SourceMap, fmt_value
-from kinit_cli.stream.identity import SEED_STOP, explicit_stream_key, named_stream_key
+from kinit_cli.stream.identity import SEED_STOP
 
 try:
     import keras
@@ -156,22 +155,13 @@ def _checked_path(path: Any) -> str:
 def _tensor(
     initializer: Initializer, shape: tuple[int, ...], seed: int, path: str, dtype: str
 ) -> NDArray[Any]:
-    from kinit_cli.engines.registry import get_engine
-    from kinit_cli.engines.saving import seconds_saved_drawing
-    from kinit_cli.engines.whole import make_tensor
-    from kinit_cli.workers import default_jobs
-
-    if dtype not in DTYPES:
-        raise ValueError(f"{path}: expected a dtype of {', '.join(DTYPES)}, got {dtype!r}")
+    config = _plain(initializer.config())
     try:
-        draw = fitted(initializer.draw(Target(shape=shape, fans_layout="keras")), DTYPES[dtype])
-    except (ArgumentError, FitError) as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        raise ValueError(
-            f"{path}: {initializer}: expected {error.expected}, got {error.got}{hint}"
-        ) from error
-    own = initializer.seed
-    key = named_stream_key(seed, path) if own is None else explicit_stream_key(own)
-    jobs = default_jobs()
-    engine = get_engine("auto", seconds_saved=seconds_saved_drawing(draw, shape, jobs))
-    return make_tensor(engine, draw, key, shape, dtype, jobs=jobs)
+        return tensor(config, shape, seed=seed, path=path, dtype=dtype)
+    except SpecError as error:
+        told = (
+            f"{path}: {initializer}: expected {problem.expected}, got {problem.got}"
+            + (f"; {problem.hint}" if problem.hint else "")
+            for problem in error.problems
+        )
+        raise ValueError("\n".join(told)) from error
