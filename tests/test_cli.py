@@ -301,7 +301,7 @@ def test_an_internal_error_is_exit_2_without_a_traceback(
     from kinit_cli import plan
     from kinit_cli.cli.main import run
 
-    def fail(spec: object) -> None:
+    def fail(spec: object, **options: object) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(plan, "make_plan", fail)
