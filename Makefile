@@ -54,8 +54,13 @@ $(VENV)/bench: $(VENV)/test
 	$(PIP) -e '.[bench]' || echo "matplotlib cannot be installed here: there will be no picture"
 	touch $@
 
-# Keras and TensorFlow judge the results. Where they cannot be had, their tests skip and say so.
+# Keras, TensorFlow, PyTorch and JAX judge the results. Where they cannot be had, their tests skip
+# and say so. PyTorch needs Triton in its builds with CUDA only, so that ruling it out leaves the
+# small ones.
 $(VENV)/oracles: $(VENV)/test
 	$(PIP) -e '.[test,check,oracles]' && $(PIP) --no-deps 'tf_keras>=2.18' \
 		|| echo "Keras or TensorFlow cannot be installed here: the tests that need them will skip"
+	echo 'triton<0' > $(VENV)/without-cuda.txt
+	$(PIP) -e '.[test,check,oracles,interop]' -c $(VENV)/without-cuda.txt \
+		|| echo "PyTorch without CUDA or JAX cannot be installed here: their tests will skip"
 	touch $@

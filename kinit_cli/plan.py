@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from kinit_cli.initializers.base import ArgumentError, CustomError, Customs, Ini
 from kinit_cli.initializers.custom import CustomInitializers
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.initializers.registry import default_initializer
+from kinit_cli.notes import shared_seed_notes
 from kinit_cli.origin import Origin
 from kinit_cli.spec.document import clean_data
 from kinit_cli.spec.expand import WeightDecl, evaluate_params, expand, validate_shape
@@ -191,7 +191,7 @@ def make_plan(
         is_seed_drawn=spec.model.seed is None,
         tensors=tuple(tensors),
         document={**spec.document, "seed": seed},
-        notes=tuple(_shared_seed_notes(tensors)),
+        notes=tuple(shared_seed_notes(tensors)),
     )
 
 
@@ -390,23 +390,3 @@ class _Planner:
 
 def _last_part(weight: str) -> str:
     return weight.rsplit("/", 1)[-1]
-
-
-# --- notes ----------------------------------------------------------------------------------
-
-
-def _shared_seed_notes(tensors: list[TensorPlan]) -> list[str]:
-    """Say which tensors hold equal values because their initializers have equal seeds."""
-    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for tensor in tensors:
-        if tensor.initializer.seed is not None and not isinstance(tensor.draw, Constant):
-            key = (tensor.initializer.seed, tensor.shape, tensor.draw)
-            groups[key].append(tensor.path)
-    notes = []
-    for (seed, *_), paths in groups.items():
-        if len(paths) > 1:
-            shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
-            notes.append(
-                f"{shown} hold equal values: their initializers have the same seed, {seed}"
-            )
-    return notes
