@@ -30,6 +30,7 @@ SEED = {"seed": None}
 NORMAL_ARGS = {"mean": 0.0, "stddev": 0.05, **SEED}
 FAN_ARGS = {"seed": None, "input_axes": None, "output_axes": None}
 SCALING_ARGS = {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal", **FAN_ARGS}
+KAIMING_ARGS = {"a": 0.0, "mode": "fan_in", "nonlinearity": "leaky_relu", **SEED}
 KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "Zeros": (["zeros", "zero"], {}),
     "Ones": (["ones", "one"], {}),
@@ -46,9 +47,15 @@ KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "HeNormal": (["he_normal"], FAN_ARGS),
     "LecunUniform": (["lecun_uniform"], FAN_ARGS),
     "LecunNormal": (["lecun_normal"], FAN_ARGS),
+    "kaiming_uniform": (["kaiming_uniform_"], KAIMING_ARGS),
+    "kaiming_normal": (["kaiming_normal_"], KAIMING_ARGS),
+    "xavier_uniform": (["xavier_uniform_"], {"gain": 1.0, **SEED}),
+    "xavier_normal": (["xavier_normal_"], {"gain": 1.0, **SEED}),
 }
 NAMES = [(name, kind) for kind, (aliases, _) in KNOWN.items() for name in (kind, *aliases)]
 C = 0.87962566103423978  # the standard deviation of a unit normal cut at 2
+KAIMING_BOUND = math.sqrt(3) * (math.sqrt(2) / math.sqrt(6))
+XAVIER_BOUND = math.sqrt(3) * math.sqrt(2 / 10)
 #: What each draws for a (6, 4) matrix without arguments: fans 6 and 4.
 DRAWS: dict[str, Draw] = {
     "Zeros": Constant(value=0),
@@ -66,6 +73,10 @@ DRAWS: dict[str, Draw] = {
     "HeNormal": TruncatedNormal(mean=0.0, stddev=math.sqrt(2 / 6) / C),
     "LecunUniform": Uniform(minval=-math.sqrt(3 * (1 / 6)), maxval=math.sqrt(3 * (1 / 6))),
     "LecunNormal": TruncatedNormal(mean=0.0, stddev=math.sqrt(1 / 6) / C),
+    "kaiming_uniform": Uniform(minval=-KAIMING_BOUND, maxval=KAIMING_BOUND),
+    "kaiming_normal": Normal(mean=0.0, stddev=math.sqrt(2) / math.sqrt(6)),
+    "xavier_uniform": Uniform(minval=-XAVIER_BOUND, maxval=XAVIER_BOUND),
+    "xavier_normal": Normal(mean=0.0, stddev=math.sqrt(2 / 10)),
 }
 
 

@@ -17,7 +17,8 @@ from spec_texts import one_weight, problems_of, tensor_of, values_of
 
 from kinit_cli.draw import Draw, Normal, TruncatedNormal, Uniform
 from kinit_cli.initializers.fans import compute_fans
-from kinit_cli.initializers.registry import BY_NAME, INITIALIZER_TYPES
+from kinit_cli.initializers.registry import BY_NAME as EVERY_NAME
+from kinit_cli.initializers.registry import INITIALIZER_TYPES
 
 keras = import_oracle("keras")
 from keras.src import initializers as keras_initializers  # noqa: E402
@@ -29,6 +30,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
 ]
 
+KERAS_TYPES = [kind for kind in INITIALIZER_TYPES if kind.library == "keras"]
+BY_NAME = {name: kind for name, kind in EVERY_NAME.items() if kind.library == "keras"}
 #: Names of Keras that kinit does not know, and why.
 NOT_YET = {"STFT", "stft", "STFTInitializer"}
 ABSTRACT = {"Initializer", "initializer"}
@@ -37,7 +40,7 @@ NEEDS_A_VALUE = {"Constant", "constant"}
 
 RANDOM_CLASSES = [
     kind.class_name
-    for kind in INITIALIZER_TYPES
+    for kind in KERAS_TYPES
     if any(argument.name == "seed" for argument in kind.arguments)
 ]
 FAN_CLASSES = [name for name in RANDOM_CLASSES if name.startswith(("Var", "Glo", "He", "Lec"))]
@@ -90,7 +93,7 @@ def test_every_name_of_tf_keras_is_known_but_its_version_twos() -> None:
     assert {name for name in names if not name.endswith("V2")} - set(BY_NAME) == ABSTRACT
 
 
-@pytest.mark.parametrize("kind", INITIALIZER_TYPES, ids=lambda kind: kind.class_name)
+@pytest.mark.parametrize("kind", KERAS_TYPES, ids=lambda kind: kind.class_name)
 def test_arguments_and_their_defaults(kind: Any) -> None:
     parameters = inspect.signature(getattr(keras.initializers, kind.class_name)).parameters
     known = {argument.name: argument.default for argument in kind.arguments}

@@ -26,7 +26,7 @@ pytestmark = [
 RANDOM_CLASSES = [
     kind.class_name
     for kind in INITIALIZER_TYPES
-    if any(argument.name == "seed" for argument in kind.arguments)
+    if kind.library == "keras" and any(argument.name == "seed" for argument in kind.arguments)
 ]
 
 

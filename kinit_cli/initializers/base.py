@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 from kinit_cli.draw import Draw
 
-ArgKind: TypeAlias = Literal["number", "choice", "axes", "seed", "values"]
+ArgKind: TypeAlias = Literal[
+    "number", "count", "flag", "choice", "axes", "seed", "values", "window"
+]
 Args: TypeAlias = Mapping[str, Any]
 
 
@@ -42,7 +44,15 @@ class ArgumentError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """One argument of an initializer, as in its Keras config."""
+    """One argument of an initializer, as in its Keras config.
+
+    Attributes
+    ----------
+    choices : tuple of str
+        Of the kind `choice`, where null is one more if it is the default.
+    lowest, highest : float or None
+        The bounds of a number; `highest` may be reached.
+    """
 
     name: str
     kind: ArgKind
@@ -51,6 +61,7 @@ class Argument:
     choices: tuple[str, ...] = ()
     lowest: float | None = None
     is_lowest_excluded: bool = False
+    highest: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +81,10 @@ class InitializerType:
 
     Attributes
     ----------
+    library : "keras", "torch" or "jax"
+        Whose name, arguments and formula these are.
     names : tuple of str
-        What a spec may call it besides `class_name`; the first is the one shown.
+        What a spec may call it, besides `class_name`; the first is the one shown.
     resolve : callable
         (arguments, target) -> draw; raises `ArgumentError`.
     summary : str
@@ -83,6 +96,7 @@ class InitializerType:
     arguments: tuple[Argument, ...]
     resolve: Resolve
     summary: str
+    library: Literal["keras", "torch", "jax"] = "keras"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

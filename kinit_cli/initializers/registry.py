@@ -9,8 +9,14 @@ from kinit_cli.initializers.base import InitializerType
 from kinit_cli.initializers.constant import CONSTANT_TYPES
 from kinit_cli.initializers.random import RANDOM_TYPES
 from kinit_cli.initializers.scaling import SCALING_TYPES
+from kinit_cli.initializers.torch_scaling import TORCH_SCALING_TYPES
 
-INITIALIZER_TYPES: tuple[InitializerType, ...] = (*CONSTANT_TYPES, *RANDOM_TYPES, *SCALING_TYPES)
+INITIALIZER_TYPES: tuple[InitializerType, ...] = (
+    *CONSTANT_TYPES,
+    *RANDOM_TYPES,
+    *SCALING_TYPES,
+    *TORCH_SCALING_TYPES,
+)
 
 #: Every name that a spec may use, class names and aliases, to its type.
 BY_NAME: Mapping[str, InitializerType] = MappingProxyType(

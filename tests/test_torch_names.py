@@ -1,0 +1,71 @@
+"""PyTorch's names: draws, structure, what is refused (test_oracle_torch.py asks PyTorch)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from spec_texts import one_weight, plan_of, problems_of
+
+from kinit_cli.draw import Draw, Normal, Uniform
+from kinit_cli.initializers.torch_scaling import NONLINEARITIES, calculate_gain
+
+
+def draw_of(initializer: str, shape: str, layout: str) -> Draw:
+    text = one_weight(f"shape: {shape}, initializer: {initializer}", f"layout: {layout}\nseed: 1")
+    return plan_of(text).tensors[0].draw
+
+
+# --- scales -------------------------------------------------------------------------------------
+
+
+def test_gains() -> None:
+    # The table of torch.nn.init.calculate_gain.
+    others = {"tanh": 5 / 3, "relu": 2**0.5, "leaky_relu": 2**0.5, "selu": 0.75}
+    for name in NONLINEARITIES:
+        assert calculate_gain(name) == others.get(name, 1)
+    assert calculate_gain("leaky_relu", 0.2) == math.sqrt(2 / 1.04)
+    assert calculate_gain("leaky_relu", 1e200) == 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "fan_in", "fan_out"), [("torch", 12 * 15, 6 * 15), ("keras", 6 * 12, 6 * 12 * 5 / 4)]
+)
+def test_fans_are_those_of_the_layout(layout: str, fan_in: float, fan_out: float) -> None:
+    shape = "[6, 12, 3, 5]" if layout == "torch" else "[6, 3, 4, 5]"
+    kaiming = "{kaiming_normal: {mode: %s, nonlinearity: linear}}"
+    stddevs = [draw_of(kaiming % mode, shape, layout).stddev for mode in ("fan_in", "fan_out")]
+    assert stddevs == [1 / math.sqrt(fan_in), 1 / math.sqrt(fan_out)]
+    xavier = draw_of("{xavier_uniform: {gain: 0.5}}", shape, layout)
+    bound = math.sqrt(3) * (0.5 * math.sqrt(2 / (fan_in + fan_out)))
+    assert xavier == Uniform(minval=-bound, maxval=bound)
+
+
+def test_a_tensor_without_elements_has_a_scale_all_the_same() -> None:
+    assert draw_of("kaiming_normal", "[4, 0]", "torch") == Normal(mean=0.0, stddev=math.sqrt(2))
+    assert draw_of("xavier_normal", "[0, 0]", "torch") == Normal(mean=0.0, stddev=math.sqrt(2))
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (
+            "shape: [5], initializer: kaiming_normal_",
+            "expected a shape of 2 or more dimensions, as PyTorch does for fans, got 1; "
+            "he_normal and glorot_uniform take any",
+        ),
+        (
+            "shape: [5, 5], initializer: {xavier_normal: {gain: 0}}",
+            "expected gain more than 0, got 0",
+        ),
+        (
+            "shape: [5, 5], initializer: {kaiming_uniform: {nonlinearity: gelu}}",
+            "expected nonlinearity: linear, conv1d, conv2d, conv3d, conv_transpose1d, "
+            "conv_transpose2d, conv_transpose3d, sigmoid, tanh, relu, leaky_relu, selu, got 'gelu'",
+        ),
+    ],
+)
+def test_refused(weight: Any, message: str) -> None:
+    (problem,) = problems_of(one_weight(weight))
+    assert message in problem
