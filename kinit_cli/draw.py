@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 #: Standard deviation of a unit normal truncated at +-2: sqrt(1 - 4 phi(2) / erf(sqrt 2)).
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -38,6 +38,22 @@ class Eye:
     """`gain` on the main diagonal of a matrix, zero elsewhere."""
 
     gain: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dirac:
+    """One in the middle of a kernel where input channel d meets output channel d of a group.
+
+    Attributes
+    ----------
+    groups : int
+        Divides the number of output channels.
+    layout : "keras" or "torch"
+        Kernels are (..., in, out) or (out, in, ...).
+    """
+
+    groups: int
+    layout: Literal["keras", "torch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,16 +113,24 @@ class Called:
 
 
 Draw: TypeAlias = (
-    Constant | ConstantArray | Eye | Uniform | Normal | TruncatedNormal | Orthogonal | Called
+    Constant
+    | ConstantArray
+    | Eye
+    | Dirac
+    | Uniform
+    | Normal
+    | TruncatedNormal
+    | Orthogonal
+    | Called
 )
 
 
 def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:
     """Give the mean and standard deviation that the elements should have, if they are known.
 
-    For `Eye` and `ConstantArray` they are those of the very values; for `Orthogonal` the root
-    mean square of an element, gain / sqrt(max(rows, cols)), about a mean of zero. There are none
-    for a tensor without elements, and for some functions.
+    For `Eye`, `Dirac` and `ConstantArray` they are those of the very values; for `Orthogonal` the
+    root mean square of an element, gain / sqrt(max(rows, cols)), about a mean of zero. There are
+    none for a tensor without elements, and for some functions.
     """
     if not math.prod(shape):
         return None
@@ -122,10 +146,10 @@ def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:
         case TruncatedNormal(mean=mean, stddev=stddev):
             return Moments(mean=mean, stddev=stddev * TRUNCATED_STDDEV)
         case Eye(gain=gain):
-            fraction = 1 / max(*shape, 1)
-            return Moments(
-                mean=gain * fraction, stddev=abs(gain) * math.sqrt(fraction * (1 - fraction))
-            )
+            return _moments_of_few(gain, 1 / max(*shape, 1))
+        case Dirac(groups=groups, layout=layout):
+            inputs, outputs = channels(shape, layout)
+            return _moments_of_few(1.0, groups * min(inputs, outputs // groups) / math.prod(shape))
         case Orthogonal(gain=gain):
             rows, cols = matrix_shape(shape)
             return Moments(mean=0.0, stddev=abs(gain) / math.sqrt(max(rows, cols, 1)))
@@ -148,6 +172,8 @@ def value_bounds(draw: Draw) -> tuple[float, float]:
             return mean - 2 * stddev, mean + 2 * stddev
         case Eye(gain=gain):
             return min(gain, 0.0), max(gain, 0.0)
+        case Dirac():
+            return 0.0, 1.0
         case Orthogonal(gain=gain):
             return -abs(gain), abs(gain)
         case ConstantArray(values=values):
@@ -164,11 +190,25 @@ def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     return math.prod(shape[:-1]), shape[-1]
 
 
+def channels(shape: tuple[int, ...], layout: str) -> tuple[int, int]:
+    """Give the input and output channels of a kernel.
+
+    >>> channels((3, 3, 64, 128), "keras")
+    (64, 128)
+    """
+    return (shape[1], shape[0]) if layout == "torch" else (shape[-2], shape[-1])
+
+
 def flatten(values: Nested) -> list[float | int]:
     """List the numbers of nested tuples in C order."""
     if not isinstance(values, tuple):
         return [values]
     return [number for value in values for number in flatten(value)]
+
+
+def _moments_of_few(value: float, fraction: float) -> Moments:
+    """Give the moments where a fraction of the elements is `value`, and the others zero."""
+    return Moments(mean=value * fraction, stddev=abs(value) * math.sqrt(fraction * (1 - fraction)))
 
 
 def _moments_of(values: tuple[Nested, ...]) -> Moments:

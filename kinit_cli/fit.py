@@ -9,6 +9,7 @@ from kinit_cli.draw import (
     Called,
     Constant,
     ConstantArray,
+    Dirac,
     Draw,
     Eye,
     Normal,
@@ -86,12 +87,14 @@ def _whole(draw: Draw, dtype: DType) -> Draw:
             return Constant(value=_whole_value(value, dtype))
         case Eye(gain=gain):
             return Eye(gain=_whole_value(gain, dtype))
+        case Dirac():
+            return draw
         case ConstantArray(values=values):
             for value in flatten(values):
                 _whole_value(value, dtype)
             return replace(draw, values=_whole_nested(values))
     raise FitError(
-        f"zeros, ones, constant or identity for the dtype {dtype.name}",
+        f"zeros, ones, constant, identity or dirac for the dtype {dtype.name}",
         "random real numbers",
         "choose a float dtype",
     )

@@ -18,12 +18,14 @@ from stream_vectors import assert_same_bits, poisoned
 from kinit_cli.draw import (
     Constant,
     ConstantArray,
+    Dirac,
     Draw,
     Eye,
     Normal,
     Orthogonal,
     TruncatedNormal,
     Uniform,
+    expected_moments,
 )
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
@@ -203,6 +205,40 @@ def test_eye_is_numpys(engine: Engine, shape: tuple[int, int]) -> None:
         expected = np.eye(*shape, dtype=np.float32).reshape(-1)[start:]
         # A zero is +0.0 whatever the gain's sign.
         assert_same_bits(actual, np.where(expected, np.float32(-1.5), np.float32(0)))
+
+
+@every_engine
+@pytest.mark.parametrize(
+    ("shape", "groups", "ones"),
+    [
+        # (output, input, point): by hand from PyTorch's description.
+        ((4, 3, 3), 1, [(0, 0, 1), (1, 1, 1), (2, 2, 1)]),
+        ((4, 3, 4), 2, [(0, 0, 2), (1, 1, 2), (2, 0, 2), (3, 1, 2)]),
+        ((2, 5, 1), 1, [(0, 0, 0), (1, 1, 0)]),
+        ((3, 2, 2, 3), 3, [(0, 0, 1, 1), (1, 0, 1, 1), (2, 0, 1, 1)]),
+        ((2, 2, 1, 2, 5), 1, [(0, 0, 0, 1, 2), (1, 1, 0, 1, 2)]),
+        ((0, 3, 3), 2, []),
+        ((3, 0, 3), 3, []),
+    ],
+)
+def test_dirac(
+    engine: Engine, shape: tuple[int, ...], groups: int, ones: list[tuple[int, ...]]
+) -> None:
+    expected = np.zeros(shape, np.float32)
+    for where in ones:
+        expected[where] = 1
+    moved = np.ascontiguousarray(np.moveaxis(expected, (1, 0), (-2, -1)))
+    for layout, values in (("torch", expected), ("keras", moved)):
+        draw, flat = Dirac(groups=groups, layout=layout), values.reshape(-1)
+        for start in range(flat.size + 1):
+            found = fill(engine, draw, start, flat.size - start, values.shape, "float32")
+            assert_same_bits(found, flat[start:])
+        cut = fill(engine, draw, 1, max(0, flat.size - 2), values.shape, "int8")
+        assert cut.tolist() == flat[1:-1].tolist()
+        if flat.size:
+            found = expected_moments(draw, values.shape)
+            assert found.mean == pytest.approx(flat.mean(dtype=np.float64), rel=1e-14)
+            assert found.stddev == pytest.approx(flat.std(dtype=np.float64), rel=1e-14)
 
 
 @every_engine

@@ -16,6 +16,7 @@ from spec_texts import one_weight, plan_of, problems_of, tensor_of
 from kinit_cli.draw import (
     Constant,
     ConstantArray,
+    Dirac,
     Draw,
     Eye,
     Normal,
@@ -51,12 +52,17 @@ KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "kaiming_normal": (["kaiming_normal_"], KAIMING_ARGS),
     "xavier_uniform": (["xavier_uniform_"], {"gain": 1.0, **SEED}),
     "xavier_normal": (["xavier_normal_"], {"gain": 1.0, **SEED}),
+    "eye": (["eye_"], {}),
+    "dirac": (["dirac_"], {"groups": 1}),
 }
 NAMES = [(name, kind) for kind, (aliases, _) in KNOWN.items() for name in (kind, *aliases)]
 C = 0.87962566103423978  # the standard deviation of a unit normal cut at 2
 KAIMING_BOUND = math.sqrt(3) * (math.sqrt(2) / math.sqrt(6))
 XAVIER_BOUND = math.sqrt(3) * math.sqrt(2 / 10)
-#: What each draws for a (6, 4) matrix without arguments: fans 6 and 4.
+MATRIX = "[6, 4]"
+#: For those that do not take a matrix.
+SHAPES = {"dirac": "[3, 4, 5]"}
+#: What each draws for a (6, 4) matrix, or of its own shape, without arguments: fans 6 and 4.
 DRAWS: dict[str, Draw] = {
     "Zeros": Constant(value=0),
     "Ones": Constant(value=1),
@@ -77,6 +83,8 @@ DRAWS: dict[str, Draw] = {
     "kaiming_normal": Normal(mean=0.0, stddev=math.sqrt(2) / math.sqrt(6)),
     "xavier_uniform": Uniform(minval=-XAVIER_BOUND, maxval=XAVIER_BOUND),
     "xavier_normal": Normal(mean=0.0, stddev=math.sqrt(2 / 10)),
+    "eye": Eye(gain=1.0),
+    "dirac": Dirac(groups=1, layout="keras"),
 }
 
 
@@ -115,7 +123,7 @@ def test_every_name_in_every_form_is_the_same(name: str, kind: str) -> None:
             "build_config": {"input_shape": [None]},
         },
     ]
-    tensors = [tensor_of(form) for form in forms]
+    tensors = [tensor_of(form, SHAPES.get(kind, MATRIX)) for form in forms]
     assert [plan.draw for plan in tensors] == [DRAWS[kind]] * len(forms)
     assert [plan.initializer.args for plan in tensors] == [KNOWN[kind][1]] * len(forms)
     assert len({plan.stream_key for plan in tensors}) == 1
@@ -123,10 +131,11 @@ def test_every_name_in_every_form_is_the_same(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KNOWN)
 def test_config_is_a_form_of_its_own(kind: str) -> None:
-    first = tensor_of(kind)
+    shape = SHAPES.get(kind, MATRIX)
+    first = tensor_of(kind, shape)
     config = json.loads(json.dumps(first.initializer.config()))
     assert config == {"class_name": kind, "config": KNOWN[kind][1]}
-    assert tensor_of(config) == first
+    assert tensor_of(config, shape) == first
 
 
 @pytest.mark.parametrize(

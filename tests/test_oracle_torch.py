@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spec_texts import one_weight, plan_of
+from spec_texts import one_weight, plan_of, values_of
 
 from kinit_cli.draw import Draw, Normal, Uniform
 from kinit_cli.initializers.registry import INITIALIZER_TYPES
@@ -82,3 +82,21 @@ def test_xavier(shape: list[int], gain: float) -> None:
 @pytest.mark.parametrize("name", SCALING)
 def test_the_defaults(name: str) -> None:
     assert planned(name, {}, [7, 3, 2]).draw == draw_by_torch(name, {}, [7, 3, 2])
+
+
+# --- exact values -------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 6), min_size=3, max_size=5), st.integers(1, 4))
+def test_dirac(shape: list[int], groups: int) -> None:
+    shape[0] *= groups
+    expected = init.dirac_(torch.empty(shape), groups).numpy()
+    found = values_of(planned("dirac", {"groups": groups}, shape))
+    assert found.shape == expected.shape
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (5, 2), (1, 1)])
+def test_eye(shape: tuple[int, int]) -> None:
+    expected = init.eye_(torch.empty(shape)).numpy()
+    assert values_of(planned("eye", {}, shape)).tobytes() == expected.tobytes()

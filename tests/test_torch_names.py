@@ -64,6 +64,26 @@ def test_a_tensor_without_elements_has_a_scale_all_the_same() -> None:
             "expected nonlinearity: linear, conv1d, conv2d, conv3d, conv_transpose1d, "
             "conv_transpose2d, conv_transpose3d, sigmoid, tanh, relu, leaky_relu, selu, got 'gelu'",
         ),
+        (
+            "shape: [5], initializer: eye",
+            "expected a shape of 2 dimensions, for an identity matrix, got 1",
+        ),
+        (
+            "shape: [5, 5], initializer: dirac",
+            "expected a shape of 3, 4 or 5 dimensions, for the kernel of a convolution, got 2",
+        ),
+        (
+            "shape: [3, 5, 6], initializer: {dirac: {groups: 4}}",
+            "dirac.groups: expected a divisor of the 6 output channels, got 4",
+        ),
+        (
+            "shape: [3, 5, 6], initializer: {dirac: {groups: 0}}",
+            "dirac.groups: expected groups: a whole number from 1 on, got 0",
+        ),
+        (
+            "shape: [3, 5, 6], initializer: {dirac: {groups: 3 / 2}}",
+            "dirac.groups: expected groups: a whole number from 1 on, got 1.5",
+        ),
     ],
 )
 def test_refused(weight: Any, message: str) -> None:

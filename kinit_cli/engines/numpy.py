@@ -9,6 +9,7 @@ from kinit_cli.draw import (
     Called,
     Constant,
     ConstantArray,
+    Dirac,
     Draw,
     Eye,
     Normal,
@@ -17,7 +18,12 @@ from kinit_cli.draw import (
     Uniform,
     matrix_shape,
 )
-from kinit_cli.engines.constants import fill_constant, fill_constant_array, fill_eye
+from kinit_cli.engines.constants import (
+    fill_constant,
+    fill_constant_array,
+    fill_dirac,
+    fill_eye,
+)
 from kinit_cli.meter import Meter
 from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_uniform
 
@@ -53,6 +59,8 @@ class NumpyEngine:
                 fill_constant_array(out, values, start, shape)
             case Eye(gain=gain):
                 fill_eye(out, gain, start, shape)
+            case Dirac():
+                fill_dirac(out, draw, start, shape)
             case Uniform(minval=minval, maxval=maxval):
                 fill_uniform(out, stream_key, start, minval=minval, maxval=maxval)
             case Normal(mean=mean, stddev=stddev):

@@ -135,6 +135,20 @@ class Initializer:
         return f"{name}({', '.join(changed)})" if changed else name
 
 
+def torch_type(
+    name: str, arguments: tuple[Argument, ...], resolve: Resolve, summary: str
+) -> InitializerType:
+    """Give an initializer that goes by PyTorch's name, with or without the underscore."""
+    return InitializerType(
+        class_name=name,
+        names=(name, f"{name}_"),
+        arguments=arguments,
+        resolve=resolve,
+        summary=summary,
+        library="torch",
+    )
+
+
 SEED = Argument(name="seed", kind="seed")
 
 

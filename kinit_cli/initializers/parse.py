@@ -133,6 +133,7 @@ class _ArgumentReader:
     def _value(self, argument: Argument, raw: Any, path: TreePath) -> Any:
         readers: dict[str, Callable[[Argument, Any, TreePath], Any]] = {
             "number": self._number,
+            "count": self._count,
             "choice": self._choice,
             "axes": self._axes,
             "seed": self._seed,
@@ -152,6 +153,15 @@ class _ArgumentReader:
             self._fail(path, f"{argument.name} {bound} {lowest:g}", str(value))
             return None
         return float(value)
+
+    def _count(self, argument: Argument, raw: Any, path: TreePath) -> int | None:
+        value = self._evaluated(raw, path)
+        if value is None:
+            return None
+        if value != value // 1 or value < 1:
+            self._fail(path, f"{argument.name}: a whole number from 1 on", str(value))
+            return None
+        return int(value)
 
     def _evaluated(self, raw: Any, path: TreePath) -> Number | None:
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):

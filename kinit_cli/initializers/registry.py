@@ -10,12 +10,14 @@ from kinit_cli.initializers.constant import CONSTANT_TYPES
 from kinit_cli.initializers.random import RANDOM_TYPES
 from kinit_cli.initializers.scaling import SCALING_TYPES
 from kinit_cli.initializers.torch_scaling import TORCH_SCALING_TYPES
+from kinit_cli.initializers.torch_structure import TORCH_STRUCTURE_TYPES
 
 INITIALIZER_TYPES: tuple[InitializerType, ...] = (
     *CONSTANT_TYPES,
     *RANDOM_TYPES,
     *SCALING_TYPES,
     *TORCH_SCALING_TYPES,
+    *TORCH_STRUCTURE_TYPES,
 )
 
 #: Every name that a spec may use, class names and aliases, to its type.

@@ -17,9 +17,8 @@ from kinit_cli.initializers.base import (
     Args,
     Argument,
     ArgumentError,
-    InitializerType,
-    Resolve,
     Target,
+    torch_type,
 )
 from kinit_cli.initializers.fans import compute_fans
 
@@ -93,39 +92,26 @@ def _uniform(std: Callable[[Args, Target], float], args: Args, target: Target) -
     return Uniform(minval=-bound, maxval=bound)
 
 
-def _type(
-    name: str, arguments: tuple[Argument, ...], resolve: Resolve, summary: str
-) -> InitializerType:
-    return InitializerType(
-        class_name=name,
-        names=(name, f"{name}_"),
-        arguments=arguments,
-        resolve=resolve,
-        summary=summary,
-        library="torch",
-    )
-
-
 TORCH_SCALING_TYPES = (
-    _type(
+    torch_type(
         "kaiming_uniform",
         _KAIMING_ARGUMENTS,
         functools.partial(_uniform, _kaiming_std),
         "Uniform on [-bound, bound), bound = sqrt(3) gain / sqrt(fan).",
     ),
-    _type(
+    torch_type(
         "kaiming_normal",
         _KAIMING_ARGUMENTS,
         functools.partial(_normal, _kaiming_std),
         "Normal with standard deviation gain / sqrt(fan), not truncated.",
     ),
-    _type(
+    torch_type(
         "xavier_uniform",
         _XAVIER_ARGUMENTS,
         functools.partial(_uniform, _xavier_std),
         "Uniform on [-bound, bound), bound = sqrt(3) gain sqrt(2 / (fan_in + fan_out)).",
     ),
-    _type(
+    torch_type(
         "xavier_normal",
         _XAVIER_ARGUMENTS,
         functools.partial(_normal, _xavier_std),
