@@ -81,6 +81,16 @@ class TruncatedNormal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoundedNormal:
+    """Normal cut at `low` and `high`; `mean` and `stddev` are those of the uncut normal."""
+
+    mean: float
+    stddev: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Orthogonal:
     """`gain` times a Haar-distributed orthogonal matrix of prod(shape[:-1]) rows."""
 
@@ -120,6 +130,7 @@ Draw: TypeAlias = (
     | Uniform
     | Normal
     | TruncatedNormal
+    | BoundedNormal
     | Orthogonal
     | Called
 )
@@ -145,6 +156,8 @@ def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:
             return Moments(mean=mean, stddev=stddev)
         case TruncatedNormal(mean=mean, stddev=stddev):
             return Moments(mean=mean, stddev=stddev * TRUNCATED_STDDEV)
+        case BoundedNormal():
+            return _moments_between(draw)
         case Eye(gain=gain):
             return _moments_of_few(gain, 1 / max(*shape, 1))
         case Dirac(groups=groups, layout=layout):
@@ -170,6 +183,9 @@ def value_bounds(draw: Draw) -> tuple[float, float]:
             return mean - NORMAL_BOUND * stddev, mean + NORMAL_BOUND * stddev
         case TruncatedNormal(mean=mean, stddev=stddev):
             return mean - 2 * stddev, mean + 2 * stddev
+        case BoundedNormal(mean=mean, stddev=stddev, low=low, high=high):
+            reach = NORMAL_BOUND * stddev
+            return max(low, mean - reach), min(high, mean + reach)
         case Eye(gain=gain):
             return min(gain, 0.0), max(gain, 0.0)
         case Dirac():
@@ -204,6 +220,23 @@ def flatten(values: Nested) -> list[float | int]:
     if not isinstance(values, tuple):
         return [values]
     return [number for value in values for number in flatten(value)]
+
+
+def _moments_between(draw: BoundedNormal) -> Moments:
+    """Give the moments of a normal cut at both ends (Johnson, Kotz and Balakrishnan, 13.10.1)."""
+    # Beyond 38 the density is zero in float64.
+    alpha, beta = (
+        min(max((bound - draw.mean) / draw.stddev, -38.0), 38.0) for bound in (draw.low, draw.high)
+    )
+    # In the tail that has the smaller numbers, where a difference keeps its digits.
+    low, high = (alpha, beta) if alpha + beta > 0 else (-beta, -alpha)
+    inside = (math.erfc(low / math.sqrt(2)) - math.erfc(high / math.sqrt(2))) / 2
+    at_alpha, at_beta = (
+        math.exp(-x * x / 2) / math.sqrt(2 * math.pi) / inside for x in (alpha, beta)
+    )
+    shift = at_alpha - at_beta
+    variance = max(0.0, 1 + alpha * at_alpha - beta * at_beta - shift * shift)
+    return Moments(mean=draw.mean + draw.stddev * shift, stddev=draw.stddev * math.sqrt(variance))
 
 
 def _moments_of_few(value: float, fraction: float) -> Moments:

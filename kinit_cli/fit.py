@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kinit_cli.draw import (
+    BoundedNormal,
     Called,
     Constant,
     ConstantArray,
@@ -20,6 +21,11 @@ from kinit_cli.draw import (
 )
 from kinit_cli.dtypes import DTYPES, DType, numpy_dtype
 
+#: In units of stddev. The stream's normal ends at 6.34; of what lies beyond 4 that lacks a
+#: two-thousandth of the variance, of what lies beyond 5 a fiftieth.
+_REACH = 4
+#: Its values are 2^-26 stddev apart; this leaves 65,536 of them.
+_NARROWEST = 2.0**-10
 _FLOAT32_MAX = DTYPES["float32"].highest
 
 
@@ -52,6 +58,9 @@ def fitted(draw: Draw, dtype: DType) -> Draw:
 
 def _check_parameters(draw: Draw, dtype: DType) -> None:
     """Check what the stream rounds to float32: a distribution's parameters must fit in one."""
+    if isinstance(draw, BoundedNormal):
+        _check_bounds(draw, dtype)
+        return
     match draw:
         case Uniform(minval=low, maxval=high):
             parameters = {"minval": low, "maxval": high, "maxval - minval": high - low}
@@ -71,6 +80,34 @@ def _check_parameters(draw: Draw, dtype: DType) -> None:
                 f"{draw.minval!r} and {draw.maxval!r}",
                 "choose a wider dtype",
             )
+
+
+def _check_bounds(draw: BoundedNormal, dtype: DType) -> None:
+    """Check that the stream's normal has enough values between the bounds, and the dtype any."""
+    from kinit_cli.stream.bounded import largest_not_above, smallest_not_below
+    from kinit_cli.stream.transforms import round_to_float32
+
+    mean, stddev = round_to_float32(draw.mean), round_to_float32(draw.stddev)
+    if not abs(mean) <= _FLOAT32_MAX:
+        raise FitError("mean within float32's range", f"{draw.mean:.6g}")
+    if not 0 < stddev <= _FLOAT32_MAX:
+        raise FitError("std within float32's range", f"{draw.stddev:.6g}")
+    interval = f"a = {draw.low:.6g} and b = {draw.high:.6g}"
+    if draw.low > mean + _REACH * stddev or draw.high < mean - _REACH * stddev:
+        raise FitError(
+            f"an interval [a, b] within {_REACH} std of the mean",
+            interval,
+            "move a and b, or the mean",
+        )
+    if draw.high - draw.low < stddev * _NARROWEST:
+        raise FitError(
+            "b - a of std / 1024 or more",
+            interval,
+            "the normal is flat there: use random_uniform",
+        )
+    numpy_name = numpy_dtype(dtype.name)
+    if smallest_not_below(draw.low, numpy_name) > largest_not_above(draw.high, numpy_name):
+        raise FitError(f"a value of {dtype.name} from a to b", interval, "choose a wider dtype")
 
 
 def _rounded(value: float, dtype: DType) -> float:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stream_vectors import assert_same_bits, poisoned
 
 from kinit_cli.draw import (
+    BoundedNormal,
     Constant,
     ConstantArray,
     Dirac,
@@ -39,11 +40,16 @@ RANDOM_DRAWS = [
     Uniform(minval=-0.05, maxval=0.05),
     Normal(mean=0.25, stddev=1.5),
     TruncatedNormal(mean=0.0, stddev=0.02),
+    BoundedNormal(mean=0.25, stddev=1.5, low=-0.5, high=5.0),
 ]
 NESTED = ((1.5, -2.0, 3.0), (0.1, 5.0, -0.0))
 TILED_DRAWS = [*RANDOM_DRAWS, Constant(value=0.1), Eye(gain=2.5), ConstantArray(values=NESTED)]
 FLOAT_DTYPES = ["float64", "float32", "float16", "bfloat16"]
 INT_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+
+
+def bounded(draw: BoundedNormal) -> dict[str, float]:
+    return {"mean": draw.mean, "stddev": draw.stddev, "low": draw.low, "high": draw.high}
 
 
 def fill(
@@ -87,6 +93,8 @@ def test_large_tiles_are_the_reference(engine: Engine, draw: Draw, start: int) -
             expected = reference.normal(u, draw.mean, draw.stddev).astype(np.float32)
         case TruncatedNormal():
             expected = reference.truncated_normal(u, draw.mean, draw.stddev).astype(np.float32)
+        case BoundedNormal():
+            expected = reference.bounded_normal_rounded(u, **bounded(draw), dtype=np.float32)
     assert_same_bits(fill(engine, draw, start, count, (2**41,), "float32"), expected)
 
 
@@ -307,6 +315,10 @@ def test_the_last_words(engine: Engine, dtype: str) -> None:
             case TruncatedNormal():
                 values = reference.truncated_normal(u, draw.mean, draw.stddev)
                 expected = reference.rounded(values, numpy_dtype(dtype))
+            case BoundedNormal():
+                expected = reference.bounded_normal_rounded(
+                    u, **bounded(draw), dtype=numpy_dtype(dtype)
+                )
         assert_same_bits(fill(engine, draw, start, 4099, (2**66,), dtype), expected)
 
 

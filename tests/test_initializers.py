@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from spec_texts import one_weight, plan_of, problems_of, tensor_of
 
 from kinit_cli.draw import (
+    BoundedNormal,
     Constant,
     ConstantArray,
     Dirac,
@@ -52,6 +53,7 @@ KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "kaiming_normal": (["kaiming_normal_"], KAIMING_ARGS),
     "xavier_uniform": (["xavier_uniform_"], {"gain": 1.0, **SEED}),
     "xavier_normal": (["xavier_normal_"], {"gain": 1.0, **SEED}),
+    "trunc_normal": (["trunc_normal_"], {"mean": 0.0, "std": 1.0, "a": -2.0, "b": 2.0, **SEED}),
     "eye": (["eye_"], {}),
     "dirac": (["dirac_"], {"groups": 1}),
 }
@@ -83,6 +85,7 @@ DRAWS: dict[str, Draw] = {
     "kaiming_normal": Normal(mean=0.0, stddev=math.sqrt(2) / math.sqrt(6)),
     "xavier_uniform": Uniform(minval=-XAVIER_BOUND, maxval=XAVIER_BOUND),
     "xavier_normal": Normal(mean=0.0, stddev=math.sqrt(2 / 10)),
+    "trunc_normal": BoundedNormal(mean=0.0, stddev=1.0, low=-2.0, high=2.0),
     "eye": Eye(gain=1.0),
     "dirac": Dirac(groups=1, layout="keras"),
 }

@@ -65,6 +65,44 @@ def test_a_tensor_without_elements_has_a_scale_all_the_same() -> None:
             "conv_transpose2d, conv_transpose3d, sigmoid, tanh, relu, leaky_relu, selu, got 'gelu'",
         ),
         (
+            "shape: [5], initializer: {trunc_normal: {a: 1, b: 1}}",
+            "trunc_normal.b: expected more than a = 1.0, got 1.0",
+        ),
+        (
+            "shape: [5], initializer: {trunc_normal: {std: 0}}",
+            "trunc_normal.std: expected std more than 0, got 0",
+        ),
+        (
+            "shape: [5], initializer: {trunc_normal: {std: 0.02, a: 0.0801, b: 2}}",
+            "expected an interval [a, b] within 4 std of the mean, got a = 0.0801 and b = 2; "
+            "move a and b, or the mean",
+        ),
+        (
+            "shape: [5], initializer: {trunc_normal: {a: 1, b: 1.0009}}",
+            "expected b - a of std / 1024 or more, got a = 1 and b = 1.0009; "
+            "the normal is flat there: use random_uniform",
+        ),
+        (
+            "shape: [5], initializer: {trunc_normal: {mean: 1, a: 1.001, b: 1.002}}, "
+            "dtype: bfloat16",
+            "expected a value of bfloat16 from a to b, got a = 1.001 and b = 1.002; "
+            "choose a wider dtype",
+        ),
+        (
+            "shape: [5], initializer: {trunc_normal: {std: 1e-60, a: -1e-60, b: 1e-60}}",
+            "expected std within float32's range, got 1e-60",
+        ),
+        (
+            "shape: [5], initializer: {trunc_normal: {mean: 1e60, a: -1e60, b: 2e60}}, "
+            "dtype: float64",
+            "expected mean within float32's range, got 1e+60",
+        ),
+        (
+            "shape: [5], initializer: {trunc_normal: {std: 1e5, a: -1e5, b: 1e5}}, dtype: float16",
+            "expected values that float16 can hold (up to 65504), got values from -100000 to "
+            "100000",
+        ),
+        (
             "shape: [5], initializer: eye",
             "expected a shape of 2 dimensions, for an identity matrix, got 1",
         ),

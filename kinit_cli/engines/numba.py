@@ -18,6 +18,7 @@ from kinit_cli.compiled.meter import CompiledMeter
 from kinit_cli.compiled.orthogonal import orthogonal_matrix
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import (
+    BoundedNormal,
     Constant,
     Draw,
     Normal,
@@ -29,6 +30,12 @@ from kinit_cli.draw import (
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
 from kinit_cli.meter import Meter, is_single
+from kinit_cli.stream.bounded import (
+    Positions,
+    largest_not_above,
+    positions_between,
+    smallest_not_below,
+)
 from kinit_cli.stream.identity import StreamKey
 from kinit_cli.stream.philox import validate_words
 from kinit_cli.stream.transforms import Affine, largest_below, normal_affine, uniform_affine
@@ -49,12 +56,14 @@ _FILL_KERNELS = {
     numpy_dtype("float32"): stream.fill_float32,
     numpy_dtype("float64"): stream.fill_float64,
 }
-_STREAMED = (Uniform, Normal, TruncatedNormal)
+_STREAMED = (Uniform, Normal, TruncatedNormal, BoundedNormal)
+_NO_POSITIONS = Positions(origin=0, count=0)
 _PROBE_KEY = StreamKey(key=0x0123456789ABCDEF, nonce=0xFEDCBA9876543210)
 _PROBE_DRAWS: tuple[Draw, ...] = (
     Uniform(minval=-0.05, maxval=0.1),
     Normal(mean=0.25, stddev=1.5),
     TruncatedNormal(mean=-1.0, stddev=0.02),
+    BoundedNormal(mean=0.5, stddev=1.25, low=-1.5, high=4.0),
 )
 
 
@@ -132,14 +141,12 @@ class NumbaEngine:
         if not out.size:
             return
         if out.dtype in _FILL_KERNELS:
-            _call_fill(out, draw, stream_key, start, _highest(draw, out.dtype))
+            _call_fill(out, draw, stream_key, start, out.dtype)
             return
-        # The bound is a value of the narrow type, so rounding to that cannot pass it.
-        highest = _highest(draw, out.dtype)
         to_narrow, out_bits, wide = _NARROW_KERNELS[out.dtype], out.view(np.uint16), self._wide()
         for offset in range(0, out.size, _NARROW_STEP):
             piece = wide[: min(_NARROW_STEP, out.size - offset)]
-            _call_fill(piece, draw, stream_key, start + offset, highest)
+            _call_fill(piece, draw, stream_key, start + offset, out.dtype)
             to_narrow(piece, out_bits[offset : offset + piece.size])
 
     def _wide(self) -> NDArray[np.float32]:
@@ -199,9 +206,15 @@ def _probe_orthogonal() -> bool:
 
 
 def _call_fill(
-    out: NDArray[Any], draw: Draw, stream_key: StreamKey, start: int, highest: float
+    out: NDArray[Any], draw: Draw, stream_key: StreamKey, start: int, dtype: np.dtype[Any]
 ) -> None:
+    """Fill `out`; `dtype` is what it will be cast to.
+
+    Bounds are values of that dtype, so rounding to it cannot pass them.
+    """
     kind, affine = _kind_and_affine(draw)
+    lowest, highest = _bounds(draw, dtype)
+    positions = _positions(draw)
     _FILL_KERNELS[out.dtype](
         out,
         kind,
@@ -212,6 +225,9 @@ def _call_fill(
         affine.scale,
         affine.offset,
         highest,
+        lowest,
+        positions.origin,
+        positions.count,
     )
 
 
@@ -221,11 +237,25 @@ def _kind_and_affine(draw: Draw) -> tuple[int, Affine]:
             return stream.UNIFORM, uniform_affine(minval, maxval)
         case Normal(mean=mean, stddev=stddev):
             return stream.NORMAL, normal_affine(mean, stddev)
+        case BoundedNormal(mean=mean, stddev=stddev):
+            return stream.BOUNDED_NORMAL, normal_affine(mean, stddev)
         case TruncatedNormal(mean=mean, stddev=stddev):
             return stream.TRUNCATED_NORMAL, normal_affine(mean, stddev)
         case _:
             raise TypeError(f"{draw!r} is not drawn from the stream")
 
 
-def _highest(draw: Draw, dtype: np.dtype[Any]) -> float:
-    return largest_below(draw.maxval, dtype) if isinstance(draw, Uniform) else 0.0
+def _bounds(draw: Draw, dtype: np.dtype[Any]) -> tuple[float, float]:
+    match draw:
+        case Uniform(maxval=maxval):
+            return 0.0, largest_below(maxval, dtype)
+        case BoundedNormal(low=low, high=high):
+            return smallest_not_below(low, dtype), largest_not_above(high, dtype)
+        case _:
+            return 0.0, 0.0
+
+
+def _positions(draw: Draw) -> Positions:
+    if not isinstance(draw, BoundedNormal):
+        return _NO_POSITIONS
+    return positions_between(draw.mean, draw.stddev, draw.low, draw.high)

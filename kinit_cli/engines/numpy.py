@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import (
+    BoundedNormal,
     Called,
     Constant,
     ConstantArray,
@@ -25,7 +26,12 @@ from kinit_cli.engines.constants import (
     fill_eye,
 )
 from kinit_cli.meter import Meter
-from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_uniform
+from kinit_cli.stream.fill import (
+    fill_bounded_normal,
+    fill_normal,
+    fill_truncated_normal,
+    fill_uniform,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,6 +73,10 @@ class NumpyEngine:
                 fill_normal(out, stream_key, start, mean=mean, stddev=stddev)
             case TruncatedNormal(mean=mean, stddev=stddev):
                 fill_truncated_normal(out, stream_key, start, mean=mean, stddev=stddev)
+            case BoundedNormal(mean=mean, stddev=stddev, low=low, high=high):
+                fill_bounded_normal(
+                    out, stream_key, start, mean=mean, stddev=stddev, low=low, high=high
+                )
             case Orthogonal() | Called():
                 raise TypeError(f"{type(draw).__name__} has no tiles: it is made whole")
 

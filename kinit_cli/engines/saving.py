@@ -27,6 +27,7 @@ _DRAW = {
     "Uniform": _Cost(numpy=4.3, numba=0.5),
     "Normal": _Cost(numpy=7.0, numba=1.1),
     "TruncatedNormal": _Cost(numpy=7.5, numba=1.2),
+    "BoundedNormal": _Cost(numpy=9.0, numba=1.3),
 }
 # For each element and reflector.
 _REFLECT = _Cost(numpy=0.08, numba=0.03)

@@ -9,6 +9,7 @@ from kinit_cli.initializers.base import InitializerType
 from kinit_cli.initializers.constant import CONSTANT_TYPES
 from kinit_cli.initializers.random import RANDOM_TYPES
 from kinit_cli.initializers.scaling import SCALING_TYPES
+from kinit_cli.initializers.torch_random import TORCH_RANDOM_TYPES
 from kinit_cli.initializers.torch_scaling import TORCH_SCALING_TYPES
 from kinit_cli.initializers.torch_structure import TORCH_STRUCTURE_TYPES
 
@@ -17,6 +18,7 @@ INITIALIZER_TYPES: tuple[InitializerType, ...] = (
     *RANDOM_TYPES,
     *SCALING_TYPES,
     *TORCH_SCALING_TYPES,
+    *TORCH_RANDOM_TYPES,
     *TORCH_STRUCTURE_TYPES,
 )
 
