@@ -92,9 +92,40 @@ class BoundedNormal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orthogonal:
-    """`gain` times a Haar-distributed orthogonal matrix of prod(shape[:-1]) rows."""
+    """`gain` times a Haar-distributed orthogonal matrix of prod(shape[:-1]) rows.
+
+    Attributes
+    ----------
+    has_first_axis_as_rows : bool
+        The matrix has shape[0] rows instead, as PyTorch flattens a kernel.
+    """
 
     gain: float
+    has_first_axis_as_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaOrthogonal:
+    """`gain` times an orthogonal matrix of channels in a kernel's middle, zero elsewhere.
+
+    The matrix has no more rows, the input channels, than columns, and these rows are orthonormal.
+
+    Attributes
+    ----------
+    layout : "keras" or "torch"
+        Kernels are (..., in, out) or (out, in, ...).
+    """
+
+    gain: float
+    layout: Literal["keras", "torch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparse:
+    """Normal with mean 0, and `n_zeros` zeros in every column of a matrix."""
+
+    stddev: float
+    n_zeros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +163,12 @@ Draw: TypeAlias = (
     | TruncatedNormal
     | BoundedNormal
     | Orthogonal
+    | DeltaOrthogonal
+    | Sparse
     | Called
 )
+#: Draws that have no tiles: the whole tensor is made at once.
+EntireDraw: TypeAlias = Orthogonal | DeltaOrthogonal | Sparse
 
 
 def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:
@@ -164,8 +199,14 @@ def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:
             inputs, outputs = channels(shape, layout)
             return _moments_of_few(1.0, groups * min(inputs, outputs // groups) / math.prod(shape))
         case Orthogonal(gain=gain):
-            rows, cols = matrix_shape(shape)
-            return Moments(mean=0.0, stddev=abs(gain) / math.sqrt(max(rows, cols, 1)))
+            rows_cols = orthogonal_shape(draw, shape)
+            return Moments(mean=0.0, stddev=abs(gain) / math.sqrt(max(*rows_cols, 1)))
+        case DeltaOrthogonal(gain=gain, layout=layout):
+            # Of each of the n_inputs rows the squares add up to gain^2.
+            n_inputs = channels(shape, layout)[0]
+            return Moments(mean=0.0, stddev=abs(gain) * math.sqrt(n_inputs / math.prod(shape)))
+        case Sparse(stddev=stddev, n_zeros=n_zeros):
+            return Moments(mean=0.0, stddev=stddev * math.sqrt(1 - n_zeros / shape[0]))
         case ConstantArray(values=values):
             return _moments_of(values)
 
@@ -190,7 +231,9 @@ def value_bounds(draw: Draw) -> tuple[float, float]:
             return min(gain, 0.0), max(gain, 0.0)
         case Dirac():
             return 0.0, 1.0
-        case Orthogonal(gain=gain):
+        case Sparse(stddev=stddev):
+            return -NORMAL_BOUND * stddev, NORMAL_BOUND * stddev
+        case Orthogonal(gain=gain) | DeltaOrthogonal(gain=gain):
             return -abs(gain), abs(gain)
         case ConstantArray(values=values):
             flat = flatten(values)
@@ -204,6 +247,13 @@ def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     (576, 128)
     """
     return math.prod(shape[:-1]), shape[-1]
+
+
+def orthogonal_shape(draw: Orthogonal, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Give the rows and columns of the orthogonal matrix that a tensor's elements are."""
+    if draw.has_first_axis_as_rows:
+        return shape[0], math.prod(shape[1:])
+    return matrix_shape(shape)
 
 
 def channels(shape: tuple[int, ...], layout: str) -> tuple[int, int]:

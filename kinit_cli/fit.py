@@ -14,6 +14,7 @@ from kinit_cli.draw import (
     Draw,
     Eye,
     Normal,
+    Sparse,
     TruncatedNormal,
     Uniform,
     flatten,
@@ -66,6 +67,8 @@ def _check_parameters(draw: Draw, dtype: DType) -> None:
             parameters = {"minval": low, "maxval": high, "maxval - minval": high - low}
         case Normal(mean=mean, stddev=stddev) | TruncatedNormal(mean=mean, stddev=stddev):
             parameters = {"mean": mean, "stddev": stddev}
+        case Sparse(stddev=stddev):
+            parameters = {"std": stddev}
         case _:
             return
     for name, value in parameters.items():

@@ -17,11 +17,13 @@ from kinit_cli.draw import (
     BoundedNormal,
     Constant,
     ConstantArray,
+    DeltaOrthogonal,
     Dirac,
     Draw,
     Eye,
     Normal,
     Orthogonal,
+    Sparse,
     TruncatedNormal,
     Uniform,
 )
@@ -54,8 +56,11 @@ KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "xavier_uniform": (["xavier_uniform_"], {"gain": 1.0, **SEED}),
     "xavier_normal": (["xavier_normal_"], {"gain": 1.0, **SEED}),
     "trunc_normal": (["trunc_normal_"], {"mean": 0.0, "std": 1.0, "a": -2.0, "b": 2.0, **SEED}),
+    "sparse": (["sparse_"], {"sparsity": 0.25, "std": 0.01, **SEED}),
+    "orthogonal_": ([], {"gain": 1.0, **SEED}),
     "eye": (["eye_"], {}),
     "dirac": (["dirac_"], {"groups": 1}),
+    "delta_orthogonal": ([], {"scale": 1.0, **SEED}),
 }
 NAMES = [(name, kind) for kind, (aliases, _) in KNOWN.items() for name in (kind, *aliases)]
 C = 0.87962566103423978  # the standard deviation of a unit normal cut at 2
@@ -63,7 +68,9 @@ KAIMING_BOUND = math.sqrt(3) * (math.sqrt(2) / math.sqrt(6))
 XAVIER_BOUND = math.sqrt(3) * math.sqrt(2 / 10)
 MATRIX = "[6, 4]"
 #: For those that do not take a matrix.
-SHAPES = {"dirac": "[3, 4, 5]"}
+SHAPES = {"dirac": "[3, 4, 5]", "delta_orthogonal": "[3, 4, 5]"}
+#: For those that have an argument without a default.
+REQUIRED = {"sparse": {"sparsity": 0.25}}
 #: What each draws for a (6, 4) matrix, or of its own shape, without arguments: fans 6 and 4.
 DRAWS: dict[str, Draw] = {
     "Zeros": Constant(value=0),
@@ -86,8 +93,11 @@ DRAWS: dict[str, Draw] = {
     "xavier_uniform": Uniform(minval=-XAVIER_BOUND, maxval=XAVIER_BOUND),
     "xavier_normal": Normal(mean=0.0, stddev=math.sqrt(2 / 10)),
     "trunc_normal": BoundedNormal(mean=0.0, stddev=1.0, low=-2.0, high=2.0),
+    "sparse": Sparse(stddev=0.01, n_zeros=2),
+    "orthogonal_": Orthogonal(gain=1.0),
     "eye": Eye(gain=1.0),
     "dirac": Dirac(groups=1, layout="keras"),
+    "delta_orthogonal": DeltaOrthogonal(gain=1.0, layout="keras"),
 }
 
 
@@ -126,6 +136,9 @@ def test_every_name_in_every_form_is_the_same(name: str, kind: str) -> None:
             "build_config": {"input_shape": [None]},
         },
     ]
+    if kind in REQUIRED:
+        forms = [form for form in forms if isinstance(form, dict) and arguments in form.values()]
+        assert len(forms) == 4
     tensors = [tensor_of(form, SHAPES.get(kind, MATRIX)) for form in forms]
     assert [plan.draw for plan in tensors] == [DRAWS[kind]] * len(forms)
     assert [plan.initializer.args for plan in tensors] == [KNOWN[kind][1]] * len(forms)
@@ -135,7 +148,7 @@ def test_every_name_in_every_form_is_the_same(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", KNOWN)
 def test_config_is_a_form_of_its_own(kind: str) -> None:
     shape = SHAPES.get(kind, MATRIX)
-    first = tensor_of(kind, shape)
+    first = tensor_of({kind: REQUIRED.get(kind)}, shape)
     config = json.loads(json.dumps(first.initializer.config()))
     assert config == {"class_name": kind, "config": KNOWN[kind][1]}
     assert tensor_of(config, shape) == first

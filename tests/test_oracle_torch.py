@@ -6,6 +6,7 @@ import json
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +101,36 @@ def test_dirac(shape: list[int], groups: int) -> None:
 def test_eye(shape: tuple[int, int]) -> None:
     expected = init.eye_(torch.empty(shape)).numpy()
     assert values_of(planned("eye", {}, shape)).tobytes() == expected.tobytes()
+
+
+# --- structure ----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 30), st.integers(1, 20), st.floats(0, 1))
+def test_sparse_has_as_many_zeros_in_each_column(rows: int, cols: int, sparsity: float) -> None:
+    expected = init.sparse_(torch.empty(rows, cols), sparsity).numpy()
+    found = values_of(planned("sparse", {"sparsity": sparsity}, (rows, cols)))
+    assert (found == 0).sum(axis=0).tolist() == (expected == 0).sum(axis=0).tolist()
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (3, 4, 5), (40, 3, 2, 2)])
+@pytest.mark.parametrize("gain", [1.0, 2.5])
+def test_orthogonal_is_so_after_the_same_flattening(shape: tuple[int, ...], gain: float) -> None:
+    expected = init.orthogonal_(torch.empty(shape, dtype=torch.float64), gain).numpy()
+    found = values_of(planned("orthogonal_", {"gain": gain}, shape, "float64"))
+    for values in (expected, found):
+        matrix = values.reshape(shape[0], -1)
+        gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+        np.testing.assert_allclose(gram, gain**2 * np.eye(len(gram)), atol=1e-10)
+
+
+@pytest.mark.parametrize(("a", "b"), [(-2.0, 2.0), (-0.1, 3.0), (0.5, 0.75), (1.5, 100.0)])
+def test_trunc_normal_has_the_same_distribution(a: float, b: float) -> None:
+    stats = pytest.importorskip("scipy.stats", reason="SciPy is not installed")
+    torch.manual_seed(1)
+    expected = init.trunc_normal_(torch.empty(20_000), a=a, b=b).numpy()
+    found = values_of(planned("trunc_normal", {"a": a, "b": b}, (20_000,)))
+    for values in (expected, found):
+        assert a <= values.min() < values.max() <= b
+    # One seed in ten thousand gives less.
+    assert stats.ks_2samp(found, expected).pvalue > 1e-4

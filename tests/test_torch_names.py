@@ -103,6 +103,39 @@ def test_a_tensor_without_elements_has_a_scale_all_the_same() -> None:
             "100000",
         ),
         (
+            "shape: [5, 5], initializer: sparse",
+            "initializer: expected the argument sparsity for sparse, got none",
+        ),
+        (
+            "shape: [5, 5], initializer: {sparse: {sparsity: 1.5}}",
+            "sparse.sparsity: expected sparsity at most 1, got 1.5",
+        ),
+        (
+            "shape: [5], initializer: {sparse: {sparsity: 0.5}}",
+            "expected a shape of 2 dimensions, for a sparse matrix, got 1",
+        ),
+        (
+            f"shape: [{2**32 + 1}, 1], initializer: {{sparse: {{sparsity: 0.5}}}}",
+            "expected up to 4294967296 rows of a sparse matrix, got 4294967297",
+        ),
+        (
+            "shape: [5, 5], initializer: {sparse: {sparsity: 0.5, std: 1e39}}, dtype: float64",
+            "expected std within float32's range, got 1e+39",
+        ),
+        (
+            "shape: [5], initializer: orthogonal_",
+            "expected a shape of 2 or more dimensions, for an orthogonal matrix, got 1",
+        ),
+        (
+            "shape: [5, 5], initializer: delta_orthogonal",
+            "expected a shape of 3, 4 or 5 dimensions, for the kernel of a convolution, got 2",
+        ),
+        (
+            "shape: [3, 6, 5], initializer: delta_orthogonal",
+            "expected no more input than output channels, for a kernel that keeps lengths, "
+            "got 6 and 5",
+        ),
+        (
             "shape: [5], initializer: eye",
             "expected a shape of 2 dimensions, for an identity matrix, got 1",
         ),

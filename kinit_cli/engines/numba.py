@@ -20,12 +20,14 @@ from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import (
     BoundedNormal,
     Constant,
+    DeltaOrthogonal,
     Draw,
     Normal,
     Orthogonal,
+    Sparse,
     TruncatedNormal,
     Uniform,
-    matrix_shape,
+    orthogonal_shape,
 )
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
@@ -107,7 +109,7 @@ class NumbaEngine:
         """Give the whole matrix of an orthogonal tensor, times its gain."""
         if not self._can_make_matrices():
             return self._numpy.orthogonal(draw, stream_key, shape, jobs=jobs, on_block=on_block)
-        rows, cols = matrix_shape(shape)
+        rows, cols = orthogonal_shape(draw, shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, jobs=jobs, on_block=on_block)
 
     def make_meter(self) -> Meter:
@@ -119,7 +121,9 @@ class NumbaEngine:
         for draw, dtype in kinds:
             if draw in _STREAMED:
                 self._can_fill(dtype)
-            if draw is Orthogonal:
+            if draw is Sparse:
+                self._can_fill(np.dtype(np.float64))
+            if draw in (Orthogonal, DeltaOrthogonal):
                 self._can_make_matrices()
             if draw is not Constant:
                 self._can_measure(np.dtype(np.float32 if is_single(dtype) else np.float64))

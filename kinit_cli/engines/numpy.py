@@ -10,14 +10,16 @@ from kinit_cli.draw import (
     Called,
     Constant,
     ConstantArray,
+    DeltaOrthogonal,
     Dirac,
     Draw,
     Eye,
     Normal,
     Orthogonal,
+    Sparse,
     TruncatedNormal,
     Uniform,
-    matrix_shape,
+    orthogonal_shape,
 )
 from kinit_cli.engines.constants import (
     fill_constant,
@@ -77,7 +79,7 @@ class NumpyEngine:
                 fill_bounded_normal(
                     out, stream_key, start, mean=mean, stddev=stddev, low=low, high=high
                 )
-            case Orthogonal() | Called():
+            case Orthogonal() | DeltaOrthogonal() | Sparse() | Called():
                 raise TypeError(f"{type(draw).__name__} has no tiles: it is made whole")
 
     def orthogonal(
@@ -95,7 +97,7 @@ class NumpyEngine:
         """
         from kinit_cli.stream.orthogonal import orthogonal_matrix
 
-        rows, cols = matrix_shape(shape)
+        rows, cols = orthogonal_shape(draw, shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, on_block=on_block)
 
     def prepare(self, kinds: Iterable[tuple[type[Draw] | None, np.dtype[Any]]]) -> None:

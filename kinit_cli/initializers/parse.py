@@ -120,6 +120,8 @@ class _ArgumentReader:
                 self._fail((*path, key), expected, fmt_value(key), hint, is_key=True)
         args = {}
         for name, argument in known.items():
+            if argument.is_required and name not in config:
+                self._fail(path, f"the argument {name} for {kind.names[0]}", "none")
             if name in config:
                 args[name] = self._value(argument, config[name], (*path, name))
             else:
@@ -151,6 +153,9 @@ class _ArgumentReader:
         ):
             bound = "more than" if argument.is_lowest_excluded else "at least"
             self._fail(path, f"{argument.name} {bound} {lowest:g}", str(value))
+            return None
+        if argument.highest is not None and value > argument.highest:
+            self._fail(path, f"{argument.name} at most {argument.highest:g}", str(value))
             return None
         return float(value)
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from kinit_cli.initializers.base import InitializerType
 from kinit_cli.initializers.constant import CONSTANT_TYPES
+from kinit_cli.initializers.jax import JAX_TYPES
 from kinit_cli.initializers.random import RANDOM_TYPES
 from kinit_cli.initializers.scaling import SCALING_TYPES
 from kinit_cli.initializers.torch_random import TORCH_RANDOM_TYPES
@@ -20,6 +21,7 @@ INITIALIZER_TYPES: tuple[InitializerType, ...] = (
     *TORCH_SCALING_TYPES,
     *TORCH_RANDOM_TYPES,
     *TORCH_STRUCTURE_TYPES,
+    *JAX_TYPES,
 )
 
 #: Every name that a spec may use, class names and aliases, to its type.
