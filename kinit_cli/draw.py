@@ -57,6 +57,24 @@ class Dirac:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stft:
+    """One side of a short-time Fourier transform, of the shape (T, 1, F // 2 + 1).
+
+    Attributes
+    ----------
+    window : str, tuple of float or None
+        A window's name (`kinit_cli.initializers.window_names`), or its T samples.
+    scaling : "density", "spectrum" or None
+        The window is divided by the root of its squares' sum, or by its magnitudes' sum.
+    """
+
+    side: Literal["real", "imag"]
+    window: str | tuple[float, ...] | None
+    scaling: Literal["density", "spectrum"] | None
+    periodic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform:
     """Uniform on the half-open interval [minval, maxval)."""
 
@@ -158,6 +176,7 @@ Draw: TypeAlias = (
     | ConstantArray
     | Eye
     | Dirac
+    | Stft
     | Uniform
     | Normal
     | TruncatedNormal
@@ -176,13 +195,15 @@ def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:
 
     For `Eye`, `Dirac` and `ConstantArray` they are those of the very values; for `Orthogonal` the
     root mean square of an element, gain / sqrt(max(rows, cols)), about a mean of zero. There are
-    none for a tensor without elements, and for some functions.
+    none for a tensor without elements, for `Stft` and for some functions.
     """
     if not math.prod(shape):
         return None
     match draw:
         case Called(moments=moments):
             return moments
+        case Stft():
+            return None
         case Constant(value=value):
             return Moments(mean=float(value), stddev=0.0)
         case Uniform(minval=low, maxval=high):
@@ -231,6 +252,11 @@ def value_bounds(draw: Draw) -> tuple[float, float]:
             return min(gain, 0.0), max(gain, 0.0)
         case Dirac():
             return 0.0, 1.0
+        case Stft(window=window):
+            highest = 1.0
+            if isinstance(window, tuple) and draw.scaling is None:
+                highest = max((abs(sample) for sample in window), default=1.0)
+            return -highest, highest
         case Sparse(stddev=stddev):
             return -NORMAL_BOUND * stddev, NORMAL_BOUND * stddev
         case Orthogonal(gain=gain) | DeltaOrthogonal(gain=gain):

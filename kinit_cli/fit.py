@@ -15,6 +15,7 @@ from kinit_cli.draw import (
     Eye,
     Normal,
     Sparse,
+    Stft,
     TruncatedNormal,
     Uniform,
     flatten,
@@ -135,7 +136,7 @@ def _whole(draw: Draw, dtype: DType) -> Draw:
             return replace(draw, values=_whole_nested(values))
     raise FitError(
         f"zeros, ones, constant, identity or dirac for the dtype {dtype.name}",
-        "random real numbers",
+        "real numbers" if isinstance(draw, Stft) else "random real numbers",
         "choose a float dtype",
     )
 

@@ -24,6 +24,7 @@ from kinit_cli.draw import (
     Normal,
     Orthogonal,
     Sparse,
+    Stft,
     TruncatedNormal,
     Uniform,
 )
@@ -34,6 +35,7 @@ SEED = {"seed": None}
 NORMAL_ARGS = {"mean": 0.0, "stddev": 0.05, **SEED}
 FAN_ARGS = {"seed": None, "input_axes": None, "output_axes": None}
 SCALING_ARGS = {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal", **FAN_ARGS}
+STFT_ARGS = {"side": "real", "window": "hann", "scaling": "density", "periodic": False}
 KAIMING_ARGS = {"a": 0.0, "mode": "fan_in", "nonlinearity": "leaky_relu", **SEED}
 KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "Zeros": (["zeros", "zero"], {}),
@@ -51,6 +53,7 @@ KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "HeNormal": (["he_normal"], FAN_ARGS),
     "LecunUniform": (["lecun_uniform"], FAN_ARGS),
     "LecunNormal": (["lecun_normal"], FAN_ARGS),
+    "STFT": (["stft", "STFTInitializer"], STFT_ARGS),
     "kaiming_uniform": (["kaiming_uniform_"], KAIMING_ARGS),
     "kaiming_normal": (["kaiming_normal_"], KAIMING_ARGS),
     "xavier_uniform": (["xavier_uniform_"], {"gain": 1.0, **SEED}),
@@ -68,7 +71,7 @@ KAIMING_BOUND = math.sqrt(3) * (math.sqrt(2) / math.sqrt(6))
 XAVIER_BOUND = math.sqrt(3) * math.sqrt(2 / 10)
 MATRIX = "[6, 4]"
 #: For those that do not take a matrix.
-SHAPES = {"dirac": "[3, 4, 5]", "delta_orthogonal": "[3, 4, 5]"}
+SHAPES = {"STFT": "[8, 1, 5]", "dirac": "[3, 4, 5]", "delta_orthogonal": "[3, 4, 5]"}
 #: For those that have an argument without a default.
 REQUIRED = {"sparse": {"sparsity": 0.25}}
 #: What each draws for a (6, 4) matrix, or of its own shape, without arguments: fans 6 and 4.
@@ -88,6 +91,7 @@ DRAWS: dict[str, Draw] = {
     "HeNormal": TruncatedNormal(mean=0.0, stddev=math.sqrt(2 / 6) / C),
     "LecunUniform": Uniform(minval=-math.sqrt(3 * (1 / 6)), maxval=math.sqrt(3 * (1 / 6))),
     "LecunNormal": TruncatedNormal(mean=0.0, stddev=math.sqrt(1 / 6) / C),
+    "STFT": Stft(side="real", window="hann", scaling="density", periodic=False),
     "kaiming_uniform": Uniform(minval=-KAIMING_BOUND, maxval=KAIMING_BOUND),
     "kaiming_normal": Normal(mean=0.0, stddev=math.sqrt(2) / math.sqrt(6)),
     "xavier_uniform": Uniform(minval=-XAVIER_BOUND, maxval=XAVIER_BOUND),

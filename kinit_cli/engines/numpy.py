@@ -17,6 +17,7 @@ from kinit_cli.draw import (
     Normal,
     Orthogonal,
     Sparse,
+    Stft,
     TruncatedNormal,
     Uniform,
     orthogonal_shape,
@@ -34,6 +35,7 @@ from kinit_cli.stream.fill import (
     fill_truncated_normal,
     fill_uniform,
 )
+from kinit_cli.stream.stft import fill_stft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,6 +71,8 @@ class NumpyEngine:
                 fill_eye(out, gain, start, shape)
             case Dirac():
                 fill_dirac(out, draw, start, shape)
+            case Stft():
+                fill_stft(out, draw, start, shape)
             case Uniform(minval=minval, maxval=maxval):
                 fill_uniform(out, stream_key, start, minval=minval, maxval=maxval)
             case Normal(mean=mean, stddev=stddev):

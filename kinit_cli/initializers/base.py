@@ -49,7 +49,9 @@ class Argument:
     Attributes
     ----------
     choices : tuple of str
-        Of the kind `choice`, where null is one more if it is the default.
+        Of the kind `choice`, or the names of the kind `window`.
+    is_nullable : bool
+        Null is one more choice.
     lowest, highest : float or None
         The bounds of a number; `highest` may be reached.
     """
@@ -59,6 +61,7 @@ class Argument:
     default: Any = None
     is_required: bool = False
     choices: tuple[str, ...] = ()
+    is_nullable: bool = False
     lowest: float | None = None
     is_lowest_excluded: bool = False
     highest: float | None = None

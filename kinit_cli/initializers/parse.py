@@ -136,10 +136,12 @@ class _ArgumentReader:
         readers: dict[str, Callable[[Argument, Any, TreePath], Any]] = {
             "number": self._number,
             "count": self._count,
+            "flag": self._flag,
             "choice": self._choice,
             "axes": self._axes,
             "seed": self._seed,
             "values": self._values,
+            "window": self._window,
         }
         return readers[argument.kind](argument, raw, path)
 
@@ -168,6 +170,12 @@ class _ArgumentReader:
             return None
         return int(value)
 
+    def _flag(self, argument: Argument, raw: Any, path: TreePath) -> bool | None:
+        if isinstance(raw, bool):
+            return raw
+        self._fail(path, f"{argument.name}: true or false", fmt_value(raw))
+        return None
+
     def _evaluated(self, raw: Any, path: TreePath) -> Number | None:
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
             self._fail(path, "a number or an expression", fmt_value(raw))
@@ -181,13 +189,16 @@ class _ArgumentReader:
             return None
 
     def _choice(self, argument: Argument, raw: Any, path: TreePath) -> str | None:
+        if raw is None and argument.is_nullable:
+            return None
         word = raw
         if isinstance(raw, str) and argument.name == "distribution":
             word = raw.lower()
         if word in argument.choices:
             return str(word)
         hint = suggest(raw, argument.choices) if isinstance(raw, str) else ""
-        self._fail(path, f"{argument.name}: {', '.join(argument.choices)}", fmt_value(raw), hint)
+        known = (*argument.choices, "null") if argument.is_nullable else argument.choices
+        self._fail(path, f"{argument.name}: {', '.join(known)}", fmt_value(raw), hint)
         return None
 
     def _axes(self, argument: Argument, raw: Any, path: TreePath) -> tuple[int, ...] | None:
@@ -216,6 +227,16 @@ class _ArgumentReader:
             config = raw.get("config")
             raw = config.get("value") if isinstance(config, dict) else raw
         return self._nested(raw, path)
+
+    def _window(self, argument: Argument, raw: Any, path: TreePath) -> Any:
+        if raw is None or isinstance(raw, str):
+            return None if raw is None else self._choice(argument, raw, path)
+        if isinstance(raw, dict | list):
+            values = self._values(argument, raw, path)
+            if isinstance(values, tuple) or values is None:
+                return values
+        self._fail(path, "a window's name, a list of its samples, or null", fmt_value(raw))
+        return None
 
     def _nested(self, raw: Any, path: TreePath) -> Any:
         if isinstance(raw, bool):

@@ -10,6 +10,7 @@ from kinit_cli.initializers.constant import CONSTANT_TYPES
 from kinit_cli.initializers.jax import JAX_TYPES
 from kinit_cli.initializers.random import RANDOM_TYPES
 from kinit_cli.initializers.scaling import SCALING_TYPES
+from kinit_cli.initializers.stft import STFT_TYPE
 from kinit_cli.initializers.torch_random import TORCH_RANDOM_TYPES
 from kinit_cli.initializers.torch_scaling import TORCH_SCALING_TYPES
 from kinit_cli.initializers.torch_structure import TORCH_STRUCTURE_TYPES
@@ -18,6 +19,7 @@ INITIALIZER_TYPES: tuple[InitializerType, ...] = (
     *CONSTANT_TYPES,
     *RANDOM_TYPES,
     *SCALING_TYPES,
+    STFT_TYPE,
     *TORCH_SCALING_TYPES,
     *TORCH_RANDOM_TYPES,
     *TORCH_STRUCTURE_TYPES,
