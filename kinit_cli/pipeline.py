@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
-from kinit_cli.draw import Called, Orthogonal, expected_moments
+from kinit_cli.draw import Called, EntireDraw, expected_moments
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
+from kinit_cli.engines.entire import make_entire
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.atomic import staged
 from kinit_cli.formats.base import OpenLayout, Writer
@@ -216,7 +217,7 @@ def _iter_spans(index: int, tensor: TensorPlan, span_elements: int) -> Iterator[
     n_elements = tensor.n_elements
     if not n_elements:
         return
-    if isinstance(tensor.draw, Orthogonal):
+    if isinstance(tensor.draw, EntireDraw):
         yield _Span(index, 0, n_elements)
         return
     values = None
@@ -258,9 +259,9 @@ class _Worker:
 
     def _iter_results(self, span: _Span) -> Iterator[_TileResult]:
         tensor = self._plan.tensors[span.tensor_index]
-        if isinstance(tensor.draw, Orthogonal):
+        if isinstance(tensor.draw, EntireDraw):
             with self._whole_lock:
-                yield from self._iter_orthogonal(span.tensor_index, tensor, tensor.draw)
+                yield from self._iter_entire(span.tensor_index, tensor, tensor.draw)
             return
         values = span.values
         if values is None:
@@ -273,14 +274,19 @@ class _Worker:
             tile_index = span.tile_index + offset // TILE_ELEMENTS
             yield self._finish(span.tensor_index, tile_index, values[offset:][:TILE_ELEMENTS])
 
-    def _iter_orthogonal(
-        self, tensor_index: int, tensor: TensorPlan, draw: Orthogonal
+    def _iter_entire(
+        self, tensor_index: int, tensor: TensorPlan, draw: EntireDraw
     ) -> Iterator[_TileResult]:
-        matrix = self._engine.orthogonal(
-            draw, tensor.stream_key, tensor.shape, jobs=self._jobs, on_block=self._check_stop
-        ).reshape(-1)
-        for tile_index, start in enumerate(range(0, matrix.size, TILE_ELEMENTS)):
-            values = matrix[start : start + TILE_ELEMENTS]
+        elements = make_entire(
+            self._engine,
+            draw,
+            tensor.stream_key,
+            tensor.shape,
+            jobs=self._jobs,
+            on_block=self._check_stop,
+        )
+        for tile_index, start in enumerate(range(0, elements.size, TILE_ELEMENTS)):
+            values = elements[start : start + TILE_ELEMENTS]
             out = self._buffer(tensor, values.size)
             cast_float64(values, out)
             yield self._finish(tensor_index, tile_index, out)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinit_cli.draw import Orthogonal
+from kinit_cli.draw import EntireDraw
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines import get_engine
+from kinit_cli.engines.entire import make_entire
 from kinit_cli.errors import SpecError
 from kinit_cli.plan import Plan, TensorPlan, make_plan
 from kinit_cli.spec.load import Overrides, parse_spec
@@ -52,8 +53,8 @@ def values_of(tensor: TensorPlan) -> NDArray[Any]:
     out = np.full(tensor.n_elements, 0xA5, np.uint8).repeat(tensor.dtype.n_bytes)
     values = out.view(numpy_dtype(tensor.dtype.name))
     engine, key, shape = get_engine("numpy"), tensor.stream_key, tensor.shape
-    if isinstance(tensor.draw, Orthogonal):
-        cast_float64(engine.orthogonal(tensor.draw, key, shape).ravel(), values)
+    if isinstance(tensor.draw, EntireDraw):
+        cast_float64(make_entire(engine, tensor.draw, key, shape), values)
     else:
         engine.fill(values, tensor.draw, key, start=0, shape=shape)
     return values.reshape(shape)

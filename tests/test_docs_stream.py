@@ -13,7 +13,7 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"
 
 
 def test_the_page_has_its_examples() -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 11
     assert all("assert " in example for example in EXAMPLES)
 
 

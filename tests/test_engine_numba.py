@@ -22,7 +22,7 @@ from numba import njit
 from kinit_cli.compiled import narrow, stream
 from kinit_cli.compiled.meter import CompiledMeter
 from kinit_cli.digest import TILE_ELEMENTS
-from kinit_cli.draw import Draw, Normal, TruncatedNormal, Uniform
+from kinit_cli.draw import BoundedNormal, Draw, Normal, TruncatedNormal, Uniform
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
 from kinit_cli.meter import CHUNK_ELEMENTS, Meter
@@ -40,6 +40,15 @@ DRAWS = st.one_of(
     st.builds(lambda mean, stddev: Normal(mean=mean, stddev=stddev), FINITE, st.floats(0, 9)),
     st.builds(
         lambda mean, stddev: TruncatedNormal(mean=mean, stddev=stddev), FINITE, st.floats(0, 1e-3)
+    ),
+    st.builds(
+        lambda mean, stddev, low, width: BoundedNormal(
+            mean=mean, stddev=stddev, low=mean + low * stddev, high=mean + (low + width) * stddev
+        ),
+        FINITE,
+        st.floats(0.01, 9),
+        st.floats(-8, 5),
+        st.floats(0.01, 12),
     ),
 )
 STARTS = st.one_of(
@@ -84,6 +93,11 @@ def test_the_values_are_the_numpy_engines(
         Uniform(minval=0.0, maxval=6e-8),
         Uniform(minval=-65504.0, maxval=65504.0),
         TruncatedNormal(mean=0.0, stddev=3e-8),
+        BoundedNormal(mean=-0.0, stddev=1e-44, low=-1e-60, high=1e-60),
+        BoundedNormal(mean=0.0, stddev=1.0, low=-1e300, high=-0.0),
+        BoundedNormal(mean=0.0, stddev=1e4, low=0.1, high=3e4),
+        BoundedNormal(mean=0.0, stddev=1.0, low=4.999, high=1e300),
+        BoundedNormal(mean=0.0, stddev=1.0, low=0.1, high=0.101),
     ],
     ids=repr,
 )

@@ -16,14 +16,17 @@ from hypothesis import strategies as st
 from stream_vectors import assert_same_bits, poisoned
 
 from kinit_cli.draw import (
+    BoundedNormal,
     Constant,
     ConstantArray,
+    Dirac,
     Draw,
     Eye,
     Normal,
     Orthogonal,
     TruncatedNormal,
     Uniform,
+    expected_moments,
 )
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
@@ -37,11 +40,16 @@ RANDOM_DRAWS = [
     Uniform(minval=-0.05, maxval=0.05),
     Normal(mean=0.25, stddev=1.5),
     TruncatedNormal(mean=0.0, stddev=0.02),
+    BoundedNormal(mean=0.25, stddev=1.5, low=-0.5, high=5.0),
 ]
 NESTED = ((1.5, -2.0, 3.0), (0.1, 5.0, -0.0))
 TILED_DRAWS = [*RANDOM_DRAWS, Constant(value=0.1), Eye(gain=2.5), ConstantArray(values=NESTED)]
 FLOAT_DTYPES = ["float64", "float32", "float16", "bfloat16"]
 INT_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+
+
+def bounded(draw: BoundedNormal) -> dict[str, float]:
+    return {"mean": draw.mean, "stddev": draw.stddev, "low": draw.low, "high": draw.high}
 
 
 def fill(
@@ -85,6 +93,8 @@ def test_large_tiles_are_the_reference(engine: Engine, draw: Draw, start: int) -
             expected = reference.normal(u, draw.mean, draw.stddev).astype(np.float32)
         case TruncatedNormal():
             expected = reference.truncated_normal(u, draw.mean, draw.stddev).astype(np.float32)
+        case BoundedNormal():
+            expected = reference.bounded_normal_rounded(u, **bounded(draw), dtype=np.float32)
     assert_same_bits(fill(engine, draw, start, count, (2**41,), "float32"), expected)
 
 
@@ -206,6 +216,40 @@ def test_eye_is_numpys(engine: Engine, shape: tuple[int, int]) -> None:
 
 
 @every_engine
+@pytest.mark.parametrize(
+    ("shape", "groups", "ones"),
+    [
+        # (output, input, point): by hand from PyTorch's description.
+        ((4, 3, 3), 1, [(0, 0, 1), (1, 1, 1), (2, 2, 1)]),
+        ((4, 3, 4), 2, [(0, 0, 2), (1, 1, 2), (2, 0, 2), (3, 1, 2)]),
+        ((2, 5, 1), 1, [(0, 0, 0), (1, 1, 0)]),
+        ((3, 2, 2, 3), 3, [(0, 0, 1, 1), (1, 0, 1, 1), (2, 0, 1, 1)]),
+        ((2, 2, 1, 2, 5), 1, [(0, 0, 0, 1, 2), (1, 1, 0, 1, 2)]),
+        ((0, 3, 3), 2, []),
+        ((3, 0, 3), 3, []),
+    ],
+)
+def test_dirac(
+    engine: Engine, shape: tuple[int, ...], groups: int, ones: list[tuple[int, ...]]
+) -> None:
+    expected = np.zeros(shape, np.float32)
+    for where in ones:
+        expected[where] = 1
+    moved = np.ascontiguousarray(np.moveaxis(expected, (1, 0), (-2, -1)))
+    for layout, values in (("torch", expected), ("keras", moved)):
+        draw, flat = Dirac(groups=groups, layout=layout), values.reshape(-1)
+        for start in range(flat.size + 1):
+            found = fill(engine, draw, start, flat.size - start, values.shape, "float32")
+            assert_same_bits(found, flat[start:])
+        cut = fill(engine, draw, 1, max(0, flat.size - 2), values.shape, "int8")
+        assert cut.tolist() == flat[1:-1].tolist()
+        if flat.size:
+            found = expected_moments(draw, values.shape)
+            assert found.mean == pytest.approx(flat.mean(dtype=np.float64), rel=1e-14)
+            assert found.stddev == pytest.approx(flat.std(dtype=np.float64), rel=1e-14)
+
+
+@every_engine
 def test_eye_of_integers_and_of_a_huge_matrix(engine: Engine) -> None:
     assert fill(engine, Eye(gain=3.0), 0, 4, (2, 2), "int32").tolist() == [3, 0, 0, 3]
     side = 2**31
@@ -271,6 +315,10 @@ def test_the_last_words(engine: Engine, dtype: str) -> None:
             case TruncatedNormal():
                 values = reference.truncated_normal(u, draw.mean, draw.stddev)
                 expected = reference.rounded(values, numpy_dtype(dtype))
+            case BoundedNormal():
+                expected = reference.bounded_normal_rounded(
+                    u, **bounded(draw), dtype=numpy_dtype(dtype)
+                )
         assert_same_bits(fill(engine, draw, start, 4099, (2**66,), dtype), expected)
 
 

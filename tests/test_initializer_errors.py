@@ -237,7 +237,7 @@ F32 = "values that float32 can hold (up to 3.40282e+38), got"
 def test_whole_numbers_are_not_drawn(dtype: str, written: str) -> None:
     text = one_weight(f"shape: [2, 2], dtype: {dtype}, initializer: {written}")
     where = f"spec.yaml:1:{text.index(written) + 1}: layers[0].weights.kernel.initializer"
-    expected = f"zeros, ones, constant or identity for the dtype {dtype}"
+    expected = f"zeros, ones, constant, identity or dirac for the dtype {dtype}"
     assert problems_of(text) == [f"{where}: expected {expected}, {REAL}"]
 
 

@@ -14,12 +14,17 @@ from hypothesis.extra import numpy as hnp
 from spec_texts import one_weight, plan_of, problems_of, tensor_of
 
 from kinit_cli.draw import (
+    BoundedNormal,
     Constant,
     ConstantArray,
+    DeltaOrthogonal,
+    Dirac,
     Draw,
     Eye,
     Normal,
     Orthogonal,
+    Sparse,
+    Stft,
     TruncatedNormal,
     Uniform,
 )
@@ -30,6 +35,8 @@ SEED = {"seed": None}
 NORMAL_ARGS = {"mean": 0.0, "stddev": 0.05, **SEED}
 FAN_ARGS = {"seed": None, "input_axes": None, "output_axes": None}
 SCALING_ARGS = {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal", **FAN_ARGS}
+STFT_ARGS = {"side": "real", "window": "hann", "scaling": "density", "periodic": False}
+KAIMING_ARGS = {"a": 0.0, "mode": "fan_in", "nonlinearity": "leaky_relu", **SEED}
 KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "Zeros": (["zeros", "zero"], {}),
     "Ones": (["ones", "one"], {}),
@@ -46,10 +53,28 @@ KNOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "HeNormal": (["he_normal"], FAN_ARGS),
     "LecunUniform": (["lecun_uniform"], FAN_ARGS),
     "LecunNormal": (["lecun_normal"], FAN_ARGS),
+    "STFT": (["stft", "STFTInitializer"], STFT_ARGS),
+    "kaiming_uniform": (["kaiming_uniform_"], KAIMING_ARGS),
+    "kaiming_normal": (["kaiming_normal_"], KAIMING_ARGS),
+    "xavier_uniform": (["xavier_uniform_"], {"gain": 1.0, **SEED}),
+    "xavier_normal": (["xavier_normal_"], {"gain": 1.0, **SEED}),
+    "trunc_normal": (["trunc_normal_"], {"mean": 0.0, "std": 1.0, "a": -2.0, "b": 2.0, **SEED}),
+    "sparse": (["sparse_"], {"sparsity": 0.25, "std": 0.01, **SEED}),
+    "orthogonal_": ([], {"gain": 1.0, **SEED}),
+    "eye": (["eye_"], {}),
+    "dirac": (["dirac_"], {"groups": 1}),
+    "delta_orthogonal": ([], {"scale": 1.0, **SEED}),
 }
 NAMES = [(name, kind) for kind, (aliases, _) in KNOWN.items() for name in (kind, *aliases)]
 C = 0.87962566103423978  # the standard deviation of a unit normal cut at 2
-#: What each draws for a (6, 4) matrix without arguments: fans 6 and 4.
+KAIMING_BOUND = math.sqrt(3) * (math.sqrt(2) / math.sqrt(6))
+XAVIER_BOUND = math.sqrt(3) * math.sqrt(2 / 10)
+MATRIX = "[6, 4]"
+#: For those that do not take a matrix.
+SHAPES = {"STFT": "[8, 1, 5]", "dirac": "[3, 4, 5]", "delta_orthogonal": "[3, 4, 5]"}
+#: For those that have an argument without a default.
+REQUIRED = {"sparse": {"sparsity": 0.25}}
+#: What each draws for a (6, 4) matrix, or of its own shape, without arguments: fans 6 and 4.
 DRAWS: dict[str, Draw] = {
     "Zeros": Constant(value=0),
     "Ones": Constant(value=1),
@@ -66,6 +91,17 @@ DRAWS: dict[str, Draw] = {
     "HeNormal": TruncatedNormal(mean=0.0, stddev=math.sqrt(2 / 6) / C),
     "LecunUniform": Uniform(minval=-math.sqrt(3 * (1 / 6)), maxval=math.sqrt(3 * (1 / 6))),
     "LecunNormal": TruncatedNormal(mean=0.0, stddev=math.sqrt(1 / 6) / C),
+    "STFT": Stft(side="real", window="hann", scaling="density", periodic=False),
+    "kaiming_uniform": Uniform(minval=-KAIMING_BOUND, maxval=KAIMING_BOUND),
+    "kaiming_normal": Normal(mean=0.0, stddev=math.sqrt(2) / math.sqrt(6)),
+    "xavier_uniform": Uniform(minval=-XAVIER_BOUND, maxval=XAVIER_BOUND),
+    "xavier_normal": Normal(mean=0.0, stddev=math.sqrt(2 / 10)),
+    "trunc_normal": BoundedNormal(mean=0.0, stddev=1.0, low=-2.0, high=2.0),
+    "sparse": Sparse(stddev=0.01, n_zeros=2),
+    "orthogonal_": Orthogonal(gain=1.0),
+    "eye": Eye(gain=1.0),
+    "dirac": Dirac(groups=1, layout="keras"),
+    "delta_orthogonal": DeltaOrthogonal(gain=1.0, layout="keras"),
 }
 
 
@@ -104,7 +140,10 @@ def test_every_name_in_every_form_is_the_same(name: str, kind: str) -> None:
             "build_config": {"input_shape": [None]},
         },
     ]
-    tensors = [tensor_of(form) for form in forms]
+    if kind in REQUIRED:
+        forms = [form for form in forms if isinstance(form, dict) and arguments in form.values()]
+        assert len(forms) == 4
+    tensors = [tensor_of(form, SHAPES.get(kind, MATRIX)) for form in forms]
     assert [plan.draw for plan in tensors] == [DRAWS[kind]] * len(forms)
     assert [plan.initializer.args for plan in tensors] == [KNOWN[kind][1]] * len(forms)
     assert len({plan.stream_key for plan in tensors}) == 1
@@ -112,10 +151,11 @@ def test_every_name_in_every_form_is_the_same(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KNOWN)
 def test_config_is_a_form_of_its_own(kind: str) -> None:
-    first = tensor_of(kind)
+    shape = SHAPES.get(kind, MATRIX)
+    first = tensor_of({kind: REQUIRED.get(kind)}, shape)
     config = json.loads(json.dumps(first.initializer.config()))
     assert config == {"class_name": kind, "config": KNOWN[kind][1]}
-    assert tensor_of(config) == first
+    assert tensor_of(config, shape) == first
 
 
 @pytest.mark.parametrize(

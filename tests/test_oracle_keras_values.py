@@ -26,7 +26,7 @@ pytestmark = [
 RANDOM_CLASSES = [
     kind.class_name
     for kind in INITIALIZER_TYPES
-    if any(argument.name == "seed" for argument in kind.arguments)
+    if kind.library == "keras" and any(argument.name == "seed" for argument in kind.arguments)
 ]
 
 
@@ -155,3 +155,36 @@ def test_orthogonal_is_orthogonal_in_both(gain: float) -> None:
         matrix = values.reshape(60, 30)
         # 1e-5: Keras draws in float32; an entry of a matrix that is not orthogonal is off by 0.1.
         np.testing.assert_allclose(matrix.T @ matrix, gain**2 * np.eye(30), rtol=0, atol=1e-5)
+
+
+# --- STFT ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 5), (65, 1, 51), (400, 1, 257), (1024, 1, 513)])
+@pytest.mark.parametrize("side", ["real", "imag"])
+@pytest.mark.parametrize(
+    ("window", "scaling", "periodic"),
+    [
+        ("hann", "density", False),
+        ("hamming", "spectrum", True),
+        ("blackman", None, True),
+        ("triang", "density", False),
+        (None, "density", False),
+    ],
+)
+def test_stft(shape: tuple[int, ...], side: str, window: Any, scaling: Any, periodic: bool) -> None:
+    arguments = {"side": side, "window": window, "scaling": scaling, "periodic": periodic}
+    made = keras.initializers.STFT(**arguments)
+    tensor = tensor_of(keras.initializers.serialize(made), str(list(shape)), dtype="float64")
+    found = values_of(tensor)
+    largest = np.abs(found).max()
+    # Keras rounds angles up to 2 pi n k / F < pi T three times in its dtype; 6 T roundings are
+    # more than that and what follows.
+    for dtype, unit in (("float64", 2.0**-53), ("float32", 2.0**-24)):
+        expected = keras.ops.convert_to_numpy(made(shape, dtype=dtype)).astype(np.float64)
+        assert np.abs(found - expected).max() < 6 * np.pi * shape[0] * unit * largest
+    # In float32, Keras's float64 kernel is ours, but where the angle's error is the value.
+    exact = keras.ops.convert_to_numpy(made(shape, dtype="float64"))
+    is_large = np.abs(found) > 1e-4 * largest
+    same = found.astype(np.float32) == exact.astype(np.float32)
+    assert same[is_large].mean() > 0.999

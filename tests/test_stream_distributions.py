@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kinit_cli.draw import Draw, Normal, TruncatedNormal, Uniform, expected_moments
+from kinit_cli.draw import BoundedNormal, Draw, Normal, TruncatedNormal, Uniform, expected_moments
 from kinit_cli.engines.numpy import NumpyEngine
 from kinit_cli.stream.identity import explicit_stream_key
 
@@ -29,6 +29,22 @@ DRAWS = [
     (Normal(mean=-2.0, stddev=0.25), stats.norm(-2.0, 0.25)),
     (TruncatedNormal(mean=0.0, stddev=1.0), stats.truncnorm(-2, 2)),
     (TruncatedNormal(mean=1.0, stddev=0.5), stats.truncnorm(-2, 2, 1.0, 0.5)),
+    *(
+        (
+            BoundedNormal(mean=mean, stddev=stddev, low=low, high=high),
+            stats.truncnorm((low - mean) / stddev, (high - mean) / stddev, mean, stddev),
+        )
+        for mean, stddev, low, high in (
+            (0.0, 1.0, -2.0, 2.0),
+            (0.5, 2.0, -1.0, 6.0),
+            (0.0, 1.0, 0.0, 1e9),  # half a normal
+            (1.0, 0.5, -1e9, 1.0),
+            (0.0, 1.0, 3.0, 1e9),  # a tail
+            (-1.0, 0.25, -2.5, -2.0),
+            (0.0, 1.0, 0.25, 0.26),  # nearly flat
+            (0.0, 0.02, -1e9, 1e9),  # not cut
+        )
+    ),
     (Uniform(minval=0.0, maxval=1.0), stats.uniform()),
     (Uniform(minval=-0.5, maxval=3.5), stats.uniform(-0.5, 4.0)),
 ]

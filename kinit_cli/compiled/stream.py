@@ -16,6 +16,7 @@ import numpy as np
 from numba import int64, njit, uint64
 
 from kinit_cli.compiled.kernel import kernel
+from kinit_cli.stream.bounded import W_BITS
 from kinit_cli.stream.philox import M0, M1, N_ROUNDS, W0, W1
 from kinit_cli.stream.reference import TAIL_AT_2, TWO_STDDEV
 from kinit_cli.stream.table import half_normal_table
@@ -24,7 +25,7 @@ BLOCKS_PER_STEP = 256
 WORDS_PER_STEP = 4 * BLOCKS_PER_STEP
 
 #: What `fill_float32` and `fill_float64` make of the words.
-UNIFORM, NORMAL, TRUNCATED_NORMAL = 0, 1, 2
+UNIFORM, NORMAL, TRUNCATED_NORMAL, BOUNDED_NORMAL = 0, 1, 2, 3
 
 _LOW_32 = uint64(0xFFFFFFFF)
 _HALF = uint64(32)
@@ -39,6 +40,10 @@ _T_SHIFT = uint64(15)
 _TAIL = uint64(TAIL_AT_2)
 _TAIL_SPAN = uint64((1 << 32) - TAIL_AT_2)
 _TWO_STDDEV = int64(TWO_STDDEV)
+_SIDE_SHIFT = uint64(53)
+_POSITION = uint64((1 << 53) - 1)
+_W_UNIT = 2.0**-W_BITS
+_LEADING_29 = uint64((1 << 64) - (1 << 24))
 
 _TABLE = half_normal_table().astype(np.int64)
 # Two gathers of 64 bits cost less than three: c1 above c2, and c0 with the rounding's 2 added.
@@ -90,7 +95,12 @@ def make_words(key: Any, nonce: Any, block: Any, lanes: Any, words: Any) -> None
 def half_normal(w: Any) -> Any:
     """Give the point whose upper tail is w / 2^33, an int64 in units of 2^-26; 0 < w < 2^32."""
     # Of a signed integer the conversion to float64 is one instruction more often.
-    bits = np.float64(int64(w)).view(np.uint64)
+    return _half_normal(np.float64(int64(w)).view(np.uint64))
+
+
+@njit(inline="always")
+def _half_normal(bits: Any) -> Any:
+    """Give the point of w from the bits of w as a float64."""
     segment = (bits >> _FRACTION_BITS) - _FIRST_SEGMENT
     t = int64((bits >> _T_SHIFT) & _MAGNITUDE)
     c1_c2 = _C1_C2[segment]
@@ -131,6 +141,33 @@ def put_truncated_normals(words: Any, out: Any, scale: float, offset: float) -> 
         out[i] = np.float64(_signed(z, word)) * scale + offset
 
 
+@njit(inline="always")
+def put_bounded_normals(
+    words: Any,
+    out: Any,
+    scale: float,
+    offset: float,
+    lowest: float,
+    highest: float,
+    origin: Any,
+    count: Any,
+) -> None:
+    """Write what `words` become as normals between two bounds into `out`, float32 or float64."""
+    count_high, count_low = count >> _HALF, count & _LOW_32
+    for i in range(out.size):
+        word = uint64(words[i])
+        position = origin + count_high * word + ((count_low * word) >> _HALF)
+        is_above = position >> _SIDE_SHIFT
+        # Above the mean, the bits below the side's count from the upper end.
+        tail = (position & _POSITION) ^ (_POSITION * is_above)
+        w_bits = np.float64(np.float64(int64(tail)) * _W_UNIT).view(np.uint64)
+        z = _half_normal(w_bits & _LEADING_29)
+        mask = int64(is_above) - 1
+        x = np.float64((z ^ mask) - mask) * scale + offset
+        x = x if x > lowest else lowest
+        out[i] = x if x < highest else highest
+
+
 def _fill(
     out: Any,
     kind: int,
@@ -141,6 +178,9 @@ def _fill(
     scale: float,
     offset: float,
     highest: float,
+    lowest: float,
+    origin: Any,
+    position_count: Any,
 ) -> None:
     """Write the values of the words from `lane` of `block` on, one for each element of `out`.
 
@@ -154,12 +194,17 @@ def _fill(
     scale, offset : float
         Of the `Affine` of the distribution.
     highest : float
-        For uniforms, a value of the dtype of `out` that none exceeds.
+        For uniforms and bounded normals, a value of the dtype of `out` that none exceeds.
+    lowest : float
+        For bounded normals, a value of the dtype of `out` that none falls below.
+    origin, position_count : uint64
+        For bounded normals, their `Positions`.
     """
     lanes = np.empty((4, BLOCKS_PER_STEP), np.uint64)
     words = np.empty(WORDS_PER_STEP, np.uint32)
     # Uncompiled, these are Python integers.
     key, nonce, block = uint64(key), uint64(nonce), uint64(block)
+    origin, position_count = uint64(origin), uint64(position_count)
     done = 0
     while done < out.size:
         make_words(key, nonce, block, lanes, words)
@@ -170,6 +215,10 @@ def _fill(
             put_uniforms(step, values, scale, offset, highest)
         elif kind == NORMAL:
             put_normals(step, values, scale, offset)
+        elif kind == BOUNDED_NORMAL:
+            put_bounded_normals(
+                step, values, scale, offset, lowest, highest, origin, position_count
+            )
         else:
             put_truncated_normals(step, values, scale, offset)
         done += count
@@ -177,6 +226,8 @@ def _fill(
         block += uint64(BLOCKS_PER_STEP)
 
 
-_ARGUMENTS = "int64, uint64, uint64, uint64, int64, float64, float64, float64"
+_ARGUMENTS = (
+    "int64, uint64, uint64, uint64, int64, float64, float64, float64, float64, uint64, uint64"
+)
 fill_float32 = kernel(f"void(float32[::1], {_ARGUMENTS})")(_fill)
 fill_float64 = kernel(f"void(float64[::1], {_ARGUMENTS})")(_fill)

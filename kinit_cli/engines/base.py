@@ -48,7 +48,7 @@ class Engine(Protocol):
         ----------
         out : 1-D C-contiguous array of the tensor's dtype
             Its old contents do not matter.
-        draw : any draw but `Orthogonal` and `Called`
+        draw : any draw but an `EntireDraw` and `Called`
         start : int
             Flat C-order index of the first element; any value, not only multiples of a tile.
         shape : tuple of int
@@ -76,7 +76,7 @@ class Engine(Protocol):
 
         Returns
         -------
-        array of float64, shape `matrix_shape(shape)`, C-contiguous
+        array of float64, shape `orthogonal_shape(draw, shape)`, C-contiguous
             Already multiplied by the gain; the caller casts it with `cast_float64`.
         """
         ...

@@ -6,11 +6,12 @@ bool it stays an integer, so that 2^64 - 1 is itself.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinit_cli.draw import Nested, flatten
+from kinit_cli.draw import Dirac, Nested, channels, flatten
 from kinit_cli.stream.transforms import cast_float64
 
 if TYPE_CHECKING:
@@ -47,6 +48,30 @@ def fill_eye(out: NDArray[Any], gain: float, start: int, shape: tuple[int, ...])
     stop = min(start + out.size, diagonal_stop)
     if first < stop:
         fill_constant(out[first - start : stop - start : stride], gain)
+
+
+def fill_dirac(out: NDArray[Any], draw: Dirac, start: int, shape: tuple[int, ...]) -> None:
+    """Write elements [start, start + out.size) of a Dirac kernel into `out`."""
+    inputs, outputs = channels(shape, draw.layout)
+    per_group = outputs // draw.groups
+    index = np.arange(min(inputs, per_group))
+    ones = (index + per_group * np.arange(draw.groups)[:, np.newaxis]).reshape(-1)
+    index = np.tile(index, draw.groups)
+    if draw.layout == "torch":
+        field = shape[2:]
+        flat = (ones * inputs + index) * math.prod(field) + _middle(field)
+    else:
+        flat = (_middle(shape[:-2]) * inputs + index) * outputs + ones
+    out[...] = 0
+    out[flat[(start <= flat) & (flat < start + out.size)] - start] = 1
+
+
+def _middle(field: tuple[int, ...]) -> int:
+    """Give the flat index of the point size // 2 of every axis."""
+    flat = 0
+    for size in field:
+        flat = flat * size + size // 2
+    return flat
 
 
 def _converted(values: list[float | int], dtype: np.dtype[Any]) -> NDArray[Any]:

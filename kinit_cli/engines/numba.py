@@ -18,19 +18,28 @@ from kinit_cli.compiled.meter import CompiledMeter
 from kinit_cli.compiled.orthogonal import orthogonal_matrix
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import (
+    BoundedNormal,
     Constant,
+    DeltaOrthogonal,
     Draw,
     Normal,
     Orthogonal,
+    Sparse,
     TruncatedNormal,
     Uniform,
-    matrix_shape,
+    orthogonal_shape,
 )
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
 from kinit_cli.engines.probes import PROBE_DRAWS, PROBE_KEY, STREAMED, fills_alike
 from kinit_cli.engines.trial import OnFault, Trials
 from kinit_cli.meter import Meter, is_single
+from kinit_cli.stream.bounded import (
+    Positions,
+    largest_not_above,
+    positions_between,
+    smallest_not_below,
+)
 from kinit_cli.stream.identity import StreamKey
 from kinit_cli.stream.philox import validate_words
 from kinit_cli.stream.transforms import Affine, largest_below, normal_affine, uniform_affine
@@ -48,6 +57,7 @@ _FILL_KERNELS = {
     numpy_dtype("float32"): stream.fill_float32,
     numpy_dtype("float64"): stream.fill_float64,
 }
+_NO_POSITIONS = Positions(origin=0, count=0)
 
 
 class NumbaEngine:
@@ -88,7 +98,7 @@ class NumbaEngine:
         """Give the whole matrix of an orthogonal tensor, times its gain."""
         if not self._can_make_matrices():
             return self._numpy.orthogonal(draw, stream_key, shape, jobs=jobs, on_block=on_block)
-        rows, cols = matrix_shape(shape)
+        rows, cols = orthogonal_shape(draw, shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, jobs=jobs, on_block=on_block)
 
     def make_meter(self) -> Meter:
@@ -100,7 +110,9 @@ class NumbaEngine:
         for draw, dtype in kinds:
             if draw in STREAMED:
                 self._can_fill(dtype)
-            if draw is Orthogonal:
+            if draw is Sparse:
+                self._can_fill(np.dtype(np.float64))
+            if draw in (Orthogonal, DeltaOrthogonal):
                 self._can_make_matrices()
             if draw is not Constant:
                 self._can_measure(np.dtype(np.float32 if is_single(dtype) else np.float64))
@@ -122,14 +134,12 @@ class NumbaEngine:
         if not out.size:
             return
         if out.dtype in _FILL_KERNELS:
-            _call_fill(out, draw, stream_key, start, _highest(draw, out.dtype))
+            _call_fill(out, draw, stream_key, start, out.dtype)
             return
-        # The bound is a value of the narrow type, so rounding to that cannot pass it.
-        highest = _highest(draw, out.dtype)
         to_narrow, out_bits, wide = _NARROW_KERNELS[out.dtype], out.view(np.uint16), self._wide()
         for offset in range(0, out.size, _NARROW_STEP):
             piece = wide[: min(_NARROW_STEP, out.size - offset)]
-            _call_fill(piece, draw, stream_key, start + offset, highest)
+            _call_fill(piece, draw, stream_key, start + offset, out.dtype)
             to_narrow(piece, out_bits[offset : offset + piece.size])
 
     def _wide(self) -> NDArray[np.float32]:
@@ -170,9 +180,15 @@ def _probe_orthogonal() -> bool:
 
 
 def _call_fill(
-    out: NDArray[Any], draw: Draw, stream_key: StreamKey, start: int, highest: float
+    out: NDArray[Any], draw: Draw, stream_key: StreamKey, start: int, dtype: np.dtype[Any]
 ) -> None:
+    """Fill `out`; `dtype` is what it will be cast to.
+
+    Bounds are values of that dtype, so rounding to it cannot pass them.
+    """
     kind, affine = _kind_and_affine(draw)
+    lowest, highest = _bounds(draw, dtype)
+    positions = _positions(draw)
     _FILL_KERNELS[out.dtype](
         out,
         kind,
@@ -183,6 +199,9 @@ def _call_fill(
         affine.scale,
         affine.offset,
         highest,
+        lowest,
+        positions.origin,
+        positions.count,
     )
 
 
@@ -192,11 +211,25 @@ def _kind_and_affine(draw: Draw) -> tuple[int, Affine]:
             return stream.UNIFORM, uniform_affine(minval, maxval)
         case Normal(mean=mean, stddev=stddev):
             return stream.NORMAL, normal_affine(mean, stddev)
+        case BoundedNormal(mean=mean, stddev=stddev):
+            return stream.BOUNDED_NORMAL, normal_affine(mean, stddev)
         case TruncatedNormal(mean=mean, stddev=stddev):
             return stream.TRUNCATED_NORMAL, normal_affine(mean, stddev)
         case _:
             raise TypeError(f"{draw!r} is not drawn from the stream")
 
 
-def _highest(draw: Draw, dtype: np.dtype[Any]) -> float:
-    return largest_below(draw.maxval, dtype) if isinstance(draw, Uniform) else 0.0
+def _bounds(draw: Draw, dtype: np.dtype[Any]) -> tuple[float, float]:
+    match draw:
+        case Uniform(maxval=maxval):
+            return 0.0, largest_below(maxval, dtype)
+        case BoundedNormal(low=low, high=high):
+            return smallest_not_below(low, dtype), largest_not_above(high, dtype)
+        case _:
+            return 0.0, 0.0
+
+
+def _positions(draw: Draw) -> Positions:
+    if not isinstance(draw, BoundedNormal):
+        return _NO_POSITIONS
+    return positions_between(draw.mean, draw.stddev, draw.low, draw.high)

@@ -6,20 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import (
+    BoundedNormal,
     Called,
     Constant,
     ConstantArray,
+    DeltaOrthogonal,
+    Dirac,
     Draw,
     Eye,
     Normal,
     Orthogonal,
+    Sparse,
+    Stft,
     TruncatedNormal,
     Uniform,
-    matrix_shape,
+    orthogonal_shape,
 )
-from kinit_cli.engines.constants import fill_constant, fill_constant_array, fill_eye
+from kinit_cli.engines.constants import (
+    fill_constant,
+    fill_constant_array,
+    fill_dirac,
+    fill_eye,
+)
 from kinit_cli.meter import Meter
-from kinit_cli.stream.fill import fill_normal, fill_truncated_normal, fill_uniform
+from kinit_cli.stream.fill import (
+    fill_bounded_normal,
+    fill_normal,
+    fill_truncated_normal,
+    fill_uniform,
+)
+from kinit_cli.stream.stft import fill_stft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,13 +69,21 @@ class NumpyEngine:
                 fill_constant_array(out, values, start, shape)
             case Eye(gain=gain):
                 fill_eye(out, gain, start, shape)
+            case Dirac():
+                fill_dirac(out, draw, start, shape)
+            case Stft():
+                fill_stft(out, draw, start, shape)
             case Uniform(minval=minval, maxval=maxval):
                 fill_uniform(out, stream_key, start, minval=minval, maxval=maxval)
             case Normal(mean=mean, stddev=stddev):
                 fill_normal(out, stream_key, start, mean=mean, stddev=stddev)
             case TruncatedNormal(mean=mean, stddev=stddev):
                 fill_truncated_normal(out, stream_key, start, mean=mean, stddev=stddev)
-            case Orthogonal() | Called():
+            case BoundedNormal(mean=mean, stddev=stddev, low=low, high=high):
+                fill_bounded_normal(
+                    out, stream_key, start, mean=mean, stddev=stddev, low=low, high=high
+                )
+            case Orthogonal() | DeltaOrthogonal() | Sparse() | Called():
                 raise TypeError(f"{type(draw).__name__} has no tiles: it is made whole")
 
     def orthogonal(
@@ -77,7 +101,7 @@ class NumpyEngine:
         """
         from kinit_cli.stream.orthogonal import orthogonal_matrix
 
-        rows, cols = matrix_shape(shape)
+        rows, cols = orthogonal_shape(draw, shape)
         return orthogonal_matrix(stream_key, rows, cols, draw.gain, on_block=on_block)
 
     def prepare(self, kinds: Iterable[tuple[type[Draw] | None, np.dtype[Any]]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinit_cli.draw import Draw, Normal, TruncatedNormal, Uniform
+from kinit_cli.draw import BoundedNormal, Draw, Normal, TruncatedNormal, Uniform
 from kinit_cli.engines.numpy import NumpyEngine
 from kinit_cli.stream.identity import StreamKey
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Draws whose elements each come from a word of the stream.
-STREAMED = (Uniform, Normal, TruncatedNormal)
+STREAMED = (Uniform, Normal, TruncatedNormal, BoundedNormal)
 PROBE_KEY = StreamKey(key=0x0123456789ABCDEF, nonce=0xFEDCBA9876543210)
 PROBE_DRAWS: tuple[Draw, ...] = (
     Uniform(minval=-0.05, maxval=0.1),
     Normal(mean=0.25, stddev=1.5),
     TruncatedNormal(mean=-1.0, stddev=0.02),
+    BoundedNormal(mean=0.5, stddev=1.25, low=-1.5, high=4.0),
 )
 
 

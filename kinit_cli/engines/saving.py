@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from kinit_cli.draw import Constant, Draw, Orthogonal, matrix_shape
+from kinit_cli.draw import Constant, DeltaOrthogonal, Draw, Orthogonal, channels, orthogonal_shape
 
 if TYPE_CHECKING:
     from kinit_cli.plan import Plan
@@ -27,6 +27,8 @@ _DRAW = {
     "Uniform": _Cost(numpy=4.3, numba=0.5),
     "Normal": _Cost(numpy=7.0, numba=1.1),
     "TruncatedNormal": _Cost(numpy=7.5, numba=1.2),
+    "BoundedNormal": _Cost(numpy=9.0, numba=1.3),
+    "Sparse": _Cost(numpy=27.0, numba=21.0),
 }
 # For each element and reflector.
 _REFLECT = _Cost(numpy=0.08, numba=0.03)
@@ -60,8 +62,11 @@ def seconds_saved_drawing(draw: Draw, shape: tuple[int, ...], jobs: int) -> floa
         return 0.0  # as quick without
     saved = _saved(_DRAW_TENSOR, 1, 1)
     if isinstance(draw, Orthogonal):
-        rows, cols = matrix_shape(shape)
+        rows, cols = orthogonal_shape(draw, shape)
         return saved + _saved(_REFLECT, rows * cols * min(rows, cols), jobs)
+    if isinstance(draw, DeltaOrthogonal):
+        n_inputs, n_outputs = channels(shape, draw.layout)
+        return saved + _saved(_REFLECT, n_inputs * n_outputs * n_inputs, jobs)
     cost = _DRAW.get(type(draw).__name__)
     return saved + (_saved(cost, math.prod(shape), jobs) if cost else 0.0)
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from kinit_cli.draw import Draw, Orthogonal
+from kinit_cli.draw import Draw, Normal, Orthogonal, TruncatedNormal, Uniform
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
-from kinit_cli.engines.probes import PROBE_DRAWS, STREAMED, fills_alike
+from kinit_cli.engines.probes import PROBE_DRAWS, fills_alike
 from kinit_cli.engines.tensorflow_devices import Device
 from kinit_cli.engines.tensorflow_programs import MODES, Job, Mode, Programs, make_job
 from kinit_cli.engines.trial import OnFault, Trials
@@ -49,6 +49,8 @@ _FILLS_PER_DEVICE = 2
 #: The next block is computed while the last one is copied.
 _BLOCKS_IN_FLIGHT = 2
 _FLOAT_DTYPES = tuple(map(numpy_dtype, ("float64", "float32", "float16", "bfloat16")))
+#: What there are programs for.
+_DRAWS = (Uniform, Normal, TruncatedNormal)
 _LEAST_NORMAL_FLOAT32 = 2.0**-126
 _CPU_NAMES = {"numpy": "NumPy", "numba": "Numba"}
 
@@ -137,7 +139,7 @@ class TensorFlowEngine:
         kinds = list(kinds)
         self._cpu.prepare(kinds)
         for draw, dtype in kinds:
-            if draw is not None and draw in STREAMED and dtype in _FLOAT_DTYPES:
+            if draw is not None and draw in _DRAWS and dtype in _FLOAT_DTYPES:
                 for lane in self._lanes:
                     self._mode_for(lane, draw, dtype)
 
@@ -148,7 +150,7 @@ class TensorFlowEngine:
     def _suits(self, out: NDArray[Any], draw: Draw) -> bool:
         is_long = out.size >= max(self._min_elements, 1)
         is_plain = out.flags.behaved and out.dtype in _FLOAT_DTYPES
-        return is_long and is_plain and isinstance(draw, STREAMED)
+        return is_long and is_plain and isinstance(draw, _DRAWS)
 
     def _mode_for(self, lane: _Lane, kind: type[Draw], dtype: np.dtype[Any]) -> Mode | None:
         """Give the first mode that gives the NumPy engine's bits, if there is one."""

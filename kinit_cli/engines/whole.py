@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinit_cli.draw import Called, Draw, Orthogonal
+from kinit_cli.draw import Called, Draw, EntireDraw
 from kinit_cli.dtypes import numpy_dtype
+from kinit_cli.engines.entire import make_entire
 from kinit_cli.returned import call_function
 from kinit_cli.stream.transforms import cast_float64
 from kinit_cli.workers import default_jobs, iter_results
@@ -76,9 +77,8 @@ def fill_tensor(
     flat, jobs = out.reshape(-1), jobs or default_jobs()
     if not flat.size:
         return
-    if isinstance(draw, Orthogonal):
-        matrix = engine.orthogonal(draw, stream_key, out.shape, jobs=jobs)
-        cast_float64(matrix.reshape(-1), flat)
+    if isinstance(draw, EntireDraw):
+        cast_float64(make_entire(engine, draw, stream_key, out.shape, jobs=jobs), flat)
         return
 
     def fill(start: int) -> None:

@@ -8,7 +8,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from kinit_cli.draw import Draw
 
-ArgKind: TypeAlias = Literal["number", "choice", "axes", "seed", "values"]
+ArgKind: TypeAlias = Literal[
+    "number", "count", "flag", "choice", "axes", "seed", "values", "window"
+]
 Args: TypeAlias = Mapping[str, Any]
 
 
@@ -69,15 +71,27 @@ class CustomError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """One argument of an initializer, as in its Keras config."""
+    """One argument of an initializer, as in its Keras config.
+
+    Attributes
+    ----------
+    choices : tuple of str
+        Of the kind `choice`, or the names of the kind `window`.
+    is_nullable : bool
+        Null is one more choice.
+    lowest, highest : float or None
+        The bounds of a number; `highest` may be reached.
+    """
 
     name: str
     kind: ArgKind
     default: Any = None
     is_required: bool = False
     choices: tuple[str, ...] = ()
+    is_nullable: bool = False
     lowest: float | None = None
     is_lowest_excluded: bool = False
+    highest: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +118,10 @@ class InitializerType:
 
     Attributes
     ----------
+    library : "keras", "torch" or "jax"
+        Whose name, arguments and formula these are.
     names : tuple of str
-        What a spec may call it besides `class_name`; the first is the one shown.
+        What a spec may call it, besides `class_name`; the first is the one shown.
     resolve : callable
         (arguments, target) -> draw; raises `ArgumentError`, or `CustomError` if it is custom.
     summary : str
@@ -120,6 +136,7 @@ class InitializerType:
     resolve: Resolve
     summary: str
     is_custom: bool = False
+    library: Literal["keras", "torch", "jax"] = "keras"
 
 
 class Customs(Protocol):
@@ -170,6 +187,20 @@ class Initializer:
         ]
         name = self.type.names[0]
         return f"{name}({', '.join(changed)})" if changed else name
+
+
+def torch_type(
+    name: str, arguments: tuple[Argument, ...], resolve: Resolve, summary: str
+) -> InitializerType:
+    """Give an initializer that goes by PyTorch's name, with or without the underscore."""
+    return InitializerType(
+        class_name=name,
+        names=(name, f"{name}_"),
+        arguments=arguments,
+        resolve=resolve,
+        summary=summary,
+        library="torch",
+    )
 
 
 SEED = Argument(name="seed", kind="seed")

@@ -165,6 +165,8 @@ class _ArgumentReader:
                 self._fail((*path, key), expected, fmt_value(key), hint, is_key=True)
         args = {}
         for name, argument in known.items():
+            if argument.is_required and name not in config:
+                self._fail(path, f"the argument {name} for {kind.names[0]}", "none")
             if name in config:
                 args[name] = self._value(argument, config[name], (*path, name))
             else:
@@ -194,10 +196,13 @@ class _ArgumentReader:
     def _value(self, argument: Argument, raw: Any, path: TreePath) -> Any:
         readers: dict[str, Callable[[Argument, Any, TreePath], Any]] = {
             "number": self._number,
+            "count": self._count,
+            "flag": self._flag,
             "choice": self._choice,
             "axes": self._axes,
             "seed": self._seed,
             "values": self._values,
+            "window": self._window,
         }
         return readers[argument.kind](argument, raw, path)
 
@@ -212,7 +217,25 @@ class _ArgumentReader:
             bound = "more than" if argument.is_lowest_excluded else "at least"
             self._fail(path, f"{argument.name} {bound} {lowest:g}", str(value))
             return None
+        if argument.highest is not None and value > argument.highest:
+            self._fail(path, f"{argument.name} at most {argument.highest:g}", str(value))
+            return None
         return float(value)
+
+    def _count(self, argument: Argument, raw: Any, path: TreePath) -> int | None:
+        value = self._evaluated(raw, path)
+        if value is None:
+            return None
+        if value != value // 1 or value < 1:
+            self._fail(path, f"{argument.name}: a whole number from 1 on", str(value))
+            return None
+        return int(value)
+
+    def _flag(self, argument: Argument, raw: Any, path: TreePath) -> bool | None:
+        if isinstance(raw, bool):
+            return raw
+        self._fail(path, f"{argument.name}: true or false", fmt_value(raw))
+        return None
 
     def _evaluated(self, raw: Any, path: TreePath) -> Number | None:
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
@@ -227,13 +250,16 @@ class _ArgumentReader:
             return None
 
     def _choice(self, argument: Argument, raw: Any, path: TreePath) -> str | None:
+        if raw is None and argument.is_nullable:
+            return None
         word = raw
         if isinstance(raw, str) and argument.name == "distribution":
             word = raw.lower()
         if word in argument.choices:
             return str(word)
         hint = suggest(raw, argument.choices) if isinstance(raw, str) else ""
-        self._fail(path, f"{argument.name}: {', '.join(argument.choices)}", fmt_value(raw), hint)
+        known = (*argument.choices, "null") if argument.is_nullable else argument.choices
+        self._fail(path, f"{argument.name}: {', '.join(known)}", fmt_value(raw), hint)
         return None
 
     def _axes(self, argument: Argument, raw: Any, path: TreePath) -> tuple[int, ...] | None:
@@ -262,6 +288,16 @@ class _ArgumentReader:
             config = raw.get("config")
             raw = config.get("value") if isinstance(config, dict) else raw
         return self._nested(raw, path)
+
+    def _window(self, argument: Argument, raw: Any, path: TreePath) -> Any:
+        if raw is None or isinstance(raw, str):
+            return None if raw is None else self._choice(argument, raw, path)
+        if isinstance(raw, dict | list):
+            values = self._values(argument, raw, path)
+            if isinstance(values, tuple) or values is None:
+                return values
+        self._fail(path, "a window's name, a list of its samples, or null", fmt_value(raw))
+        return None
 
     def _nested(self, raw: Any, path: TreePath) -> Any:
         if isinstance(raw, bool):

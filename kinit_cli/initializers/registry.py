@@ -7,10 +7,24 @@ from types import MappingProxyType
 
 from kinit_cli.initializers.base import InitializerType
 from kinit_cli.initializers.constant import CONSTANT_TYPES
+from kinit_cli.initializers.jax import JAX_TYPES
 from kinit_cli.initializers.random import RANDOM_TYPES
 from kinit_cli.initializers.scaling import SCALING_TYPES
+from kinit_cli.initializers.stft import STFT_TYPE
+from kinit_cli.initializers.torch_random import TORCH_RANDOM_TYPES
+from kinit_cli.initializers.torch_scaling import TORCH_SCALING_TYPES
+from kinit_cli.initializers.torch_structure import TORCH_STRUCTURE_TYPES
 
-INITIALIZER_TYPES: tuple[InitializerType, ...] = (*CONSTANT_TYPES, *RANDOM_TYPES, *SCALING_TYPES)
+INITIALIZER_TYPES: tuple[InitializerType, ...] = (
+    *CONSTANT_TYPES,
+    *RANDOM_TYPES,
+    *SCALING_TYPES,
+    STFT_TYPE,
+    *TORCH_SCALING_TYPES,
+    *TORCH_RANDOM_TYPES,
+    *TORCH_STRUCTURE_TYPES,
+    *JAX_TYPES,
+)
 
 #: Every name that a spec may use, class names and aliases, to its type.
 BY_NAME: Mapping[str, InitializerType] = MappingProxyType(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from kinit_cli.stream.bounded import largest_not_above, positions_between, smallest_not_below
 from kinit_cli.stream.philox import WordSource
 from kinit_cli.stream.transforms import (
     ELEMENTS_PER_STEP,
@@ -69,6 +70,26 @@ def fill_truncated_normal(
 ) -> None:
     """Write normals truncated at two `stddev` from the mean into `out`, of a float dtype."""
     transform = partial(_buffers.transforms.truncated_normal, affine=normal_affine(mean, stddev))
+    _fill(out, stream_key, start, transform)
+
+
+def fill_bounded_normal(
+    out: NDArray[Any],
+    stream_key: StreamKey,
+    start: int,
+    *,
+    mean: float,
+    stddev: float,
+    low: float,
+    high: float,
+) -> None:
+    """Write normals cut at `low` and `high` into `out`, of a float dtype."""
+    transform = partial(
+        _buffers.transforms.bounded_normal,
+        affine=normal_affine(mean, stddev),
+        positions=positions_between(mean, stddev, low, high),
+        bounds=(smallest_not_below(low, out.dtype), largest_not_above(high, out.dtype)),
+    )
     _fill(out, stream_key, start, transform)
 
 

@@ -14,6 +14,8 @@ from kinit_cli.stream.philox import M0, M1, N_ROUNDS, W0, W1
 from kinit_cli.stream.table import half_normal_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike, NDArray
 
     from kinit_cli.stream.identity import StreamKey
@@ -47,8 +49,8 @@ def words(stream_key: StreamKey, start: int, count: int) -> NDArray[np.uint32]:
     return lanes.reshape(-1)[lane : lane + count]
 
 
-def half_normal(w: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the point whose upper tail is w / 2^33, in units of 2^-26; 0 < w < 2^32."""
+def half_normal(w: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.int64]:
+    """Give the point whose upper tail is w / 2^33, in units of 2^-26; 1 <= w < 2^32."""
     bits = w.astype(np.float64).view(np.int64)
     segment = (bits >> 46) - (1023 << 6)
     t = (bits >> 15) & 0x7FFFFFFF
@@ -84,6 +86,56 @@ def truncated_normal(u: NDArray[np.uint32], mean: float, stddev: float) -> NDArr
     """Turn words into normals truncated at two `stddev`, before rounding to the dtype."""
     scale = float(np.float32(stddev)) * 2.0**-26
     return truncated_normal_units(u).astype(np.float64) * scale + float(np.float32(mean))
+
+
+def position_units(q: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the signed z of positions 2^21 <= q < 2^54 - 2^21, in units of 2^-26."""
+    is_above = q >= 1 << 53
+    w = np.where(is_above, (1 << 54) - 1 - q, q) * 2.0**-21
+    # Cut to 29 leading bits.
+    z = half_normal((w.view(np.int64) >> 24 << 24).view(np.float64))
+    return np.where(is_above, z, -z)
+
+
+def positions_between(mean: float, stddev: float, low: float, high: float) -> tuple[int, int]:
+    """Give the first position whose value is in [low, high], and how many there are."""
+
+    def first(is_beyond: Callable[[float], bool]) -> int:
+        start, stop = 1 << 21, (1 << 54) - (1 << 21)
+        while start < stop:
+            middle = (start + stop) >> 1
+            z = float(position_units(np.array([middle]))[0])
+            x = z * (float(np.float32(stddev)) * 2.0**-26) + float(np.float32(mean))
+            start, stop = (start, middle) if is_beyond(x) else (middle + 1, stop)
+        return start
+
+    first_inside = min(first(lambda x: x >= low), (1 << 54) - (1 << 21) - 1)
+    return first_inside, max(1, first(lambda x: x > high) - first_inside)
+
+
+def bounded_normal(
+    u: NDArray[np.uint32], mean: float, stddev: float, low: float, high: float
+) -> NDArray[np.float64]:
+    """Turn words into normals cut at two bounds, before rounding to the dtype and the bounds."""
+    first, count = positions_between(mean, stddev, low, high)
+    q = [first + (count >> 33) + ((count * word) >> 32) for word in u.tolist()]
+    z: NDArray[np.float64] = position_units(np.array(q, np.int64)).astype(np.float64)
+    return z * (float(np.float32(stddev)) * 2.0**-26) + float(np.float32(mean))
+
+
+def bounded_normal_rounded(
+    u: NDArray[np.uint32], mean: float, stddev: float, low: float, high: float, dtype: DTypeLike
+) -> NDArray[Any]:
+    """Turn words into normals of a float dtype, all from `low` to `high`."""
+    values = rounded(bounded_normal(u, mean, stddev, low, high), dtype)
+    lowest, highest = rounded(np.array([low]), dtype), rounded(np.array([high]), dtype)
+    if float(lowest[0]) < low:
+        lowest = np.nextafter(lowest, np.array([np.inf], lowest.dtype))
+    if float(highest[0]) > high:
+        highest = np.nextafter(highest, np.array([-np.inf], highest.dtype))
+    zero = np.zeros(1, lowest.dtype)  # no bound is -0.0
+    inside: NDArray[Any] = np.minimum(np.maximum(values, lowest + zero), highest + zero)
+    return inside
 
 
 def uniform(u: NDArray[np.uint32], minval: float, maxval: float) -> NDArray[np.float64]:

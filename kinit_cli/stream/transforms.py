@@ -7,6 +7,7 @@ definition's floor shift:
 - c2 t / 2^31 has 14 integer and at most 25 fractional bits; with c1, 22 integer bits.
 - z1 t / 2^31 with c0 added has at most 53 bits in all: where t has 25 fractional bits
   (w >= 2^31), z is below 2^28; one octave down it has 24, and z is below 2^29; and so on.
+- Between bounds w has 29 bits, and t 22 fractional ones; with c0, that is below 2^31, 53.
 - floor((floor(y) + c0 + 2) / 4) = floor((y + c0 + 2) / 4), c0 being an integer.
 """
 
@@ -25,6 +26,8 @@ from kinit_cli.stream.table import N_SEGMENTS, half_normal_table
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
+    from kinit_cli.stream.bounded import Positions
+
 #: Most words that one call of a transform takes.
 ELEMENTS_PER_STEP = 1 << 16
 
@@ -42,6 +45,9 @@ _SIXTEEN = np.uint64((1023 + 4) << 52)
 _MAGNITUDE = np.uint64(0x7FFFFFFF)
 _SIGN = np.uint64(0x80000000)
 _C2_BITS = 14
+_TAIL = np.uint64((1 << 53) - 1)
+# Of a float64: the sign, the exponent and the 28 bits after the implied one.
+_LEADING_29 = np.uint64((1 << 64) - (1 << 24))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +156,38 @@ class Transforms:
         np.minimum(z, float(TWO_STDDEV), out=z)
         self._store(_signed(z, words), out, affine)
 
+    def bounded_normal(
+        self,
+        words: NDArray[np.uint64],
+        out: NDArray[Any],
+        affine: Affine,
+        positions: Positions,
+        bounds: tuple[float, float],
+    ) -> None:
+        """Write normals into `out`, within `bounds`, which are values of the dtype."""
+        w = self._w[: words.size]
+        spare = self._spare[: words.size].view(np.uint64)
+        np.multiply(words, np.uint64(positions.count & 0xFFFFFFFF), out=spare)
+        np.right_shift(spare, np.uint64(32), out=spare)
+        np.multiply(words, np.uint64(positions.count >> 32), out=words)
+        np.add(words, spare, out=words)
+        np.add(words, np.uint64(positions.origin), out=words)
+        # Bit 53 says on which side; above the mean, the other bits count from the upper end.
+        np.right_shift(words, np.uint64(53), out=spare)
+        np.subtract(np.uint64(0), spare, out=spare)
+        np.bitwise_xor(words, spare, out=words)
+        np.bitwise_and(words, _TAIL, out=words)
+        np.copyto(w, words, casting="unsafe")
+        np.multiply(w, 2.0**-21, out=w)
+        w_bits = w.view(np.uint64)
+        np.bitwise_and(w_bits, _LEADING_29, out=w_bits)
+        np.bitwise_not(spare, out=words)
+        z = _signed(self._half_normal(w), words)
+        x = _scaled(z, affine)
+        np.maximum(x, bounds[0], out=x)
+        np.minimum(x, bounds[1], out=x)
+        cast_float64(x, out)
+
     def uniform(
         self, words: NDArray[np.uint64], out: NDArray[Any], affine: Affine, highest: float
     ) -> None:
@@ -187,12 +225,16 @@ class Transforms:
         return np.floor(z, out=z)
 
     def _store(self, z: NDArray[np.float64], out: NDArray[Any], affine: Affine) -> None:
-        if affine.offset == 0 and math.copysign(1, affine.offset) < 0:
-            # The definition's z is an integer: it has no -0.0, which this offset would keep.
-            np.add(z, 0.0, out=z)
-        np.multiply(z, affine.scale, out=z)
-        np.add(z, affine.offset, out=z)
-        cast_float64(z, out)
+        cast_float64(_scaled(z, affine), out)
+
+
+def _scaled(z: NDArray[np.float64], affine: Affine) -> NDArray[np.float64]:
+    """Turn units into values, in place."""
+    if affine.offset == 0 and math.copysign(1, affine.offset) < 0:
+        # The definition's z is an integer: it has no -0.0, which this offset would keep.
+        np.add(z, 0.0, out=z)
+    np.multiply(z, affine.scale, out=z)
+    return np.add(z, affine.offset, out=z)
 
 
 def _signed(z: NDArray[np.float64], words: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -1,0 +1,36 @@
+"""JAX as the judge of delta_orthogonal's structure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from spec_texts import one_weight, problems_of, tensor_of, values_of
+
+jax = pytest.importorskip("jax", reason="JAX is not installed")
+
+pytestmark = pytest.mark.oracle
+
+SHAPES = [(3, 4, 6), (4, 2, 2), (3, 3, 4, 5), (2, 5, 1, 4), (3, 2, 4, 3, 3)]
+
+
+@pytest.mark.parametrize("scale", [1.0, -2.5])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_delta_orthogonal(shape: tuple[int, ...], scale: float) -> None:
+    made = jax.nn.initializers.delta_orthogonal(scale=scale)(jax.random.key(1), shape)
+    expected = np.asarray(made, dtype=np.float64)
+    tensor = tensor_of({"delta_orthogonal": {"scale": scale}}, str(list(shape)), dtype="float64")
+    found = values_of(tensor)
+    # The same places are filled, and what is there has the same Gram matrix.
+    where = np.argwhere(np.abs(expected).sum(axis=(-1, -2)) > 0)
+    assert where.tolist() == np.argwhere(np.abs(found).sum(axis=(-1, -2)) > 0).tolist()
+    (middle,) = where
+    for values, atol in ((expected, 1e-5), (found, 1e-10)):
+        matrix = values[tuple(middle)]
+        np.testing.assert_allclose(matrix @ matrix.T, scale**2 * np.eye(shape[-2]), atol=atol)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5, 4), (1, 1, 1, 1, 2, 2)])
+def test_what_jax_refuses(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"requires a 3D|must be less"):
+        jax.nn.initializers.delta_orthogonal()(jax.random.key(1), shape)
+    assert len(problems_of(one_weight(f"shape: {list(shape)}, initializer: delta_orthogonal"))) == 1
