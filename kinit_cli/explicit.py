@@ -27,6 +27,8 @@ def explicit_plan(plan: Plan) -> Plan:
 
 def _explicit_tensor(tensor: TensorPlan, *, is_torch: bool) -> TensorPlan:
     args = tensor.initializer.args
+    if tensor.initializer.type.is_custom:
+        return tensor  # what its arguments mean is its own affair
     changes: dict[str, Any] = {}
     if "seed" in args and args["seed"] is None:
         changes["seed"] = framework_seed(tensor.stream_key)

@@ -22,6 +22,7 @@ from keras_cases import (
 from oracles import import_oracle
 from spec_texts import one_weight, plan_of, tensor_of
 
+import kinit_cli
 from kinit_cli.draw import expected_moments
 from kinit_cli.engines import get_engine
 from kinit_cli.engines.keras import keras_plan
@@ -351,3 +352,28 @@ def test_the_command_line(kinit: Kinit, tmp_path: Path) -> None:
     assert seed is None
     assert "he_normal(seed=" in shown
     assert f"values Keras {keras.__version__}'s own, on tensorflow" in shown
+
+
+def test_custom_initializers_keep_their_own_values(tmp_path: Path) -> None:
+    def ramp(shape: tuple[int, ...], dtype: str, seed: int | None = None) -> Any:
+        return np.arange(np.prod(shape), dtype=dtype).reshape(shape) + seed % 7
+
+    layers = [
+        {
+            "name": "a",
+            "weights": {
+                "kernel": {"shape": [3, 4], "initializer": "he_normal"},
+                "ramp": {"shape": [5], "initializer": {"ramp": {"seed": None}}},
+            },
+        }
+    ]
+    spec = {"seed": 3, "layers": layers}
+    alone = kinit_cli.arrays(spec, initializers={"ramp": ramp})
+    found = kinit_cli.arrays(spec, initializers={"ramp": ramp}, engine="keras")
+    assert found["a/ramp"].tobytes() == alone["a/ramp"].tobytes()
+    assert found["a/kernel"].tobytes() != alone["a/kernel"].tobytes()
+    kinit_cli.generate(spec, tmp_path / "w.h5", initializers={"ramp": ramp}, engine="keras")
+    summary = inspect_file(tmp_path / "w.h5")
+    assert not summary.notes
+    assert summary.tensors[1].initializer is not None
+    assert summary.tensors[1].initializer.startswith("ramp")

@@ -107,7 +107,13 @@ def _origin_of(keras: Any) -> Origin:
 
 
 def _keras_tensor(tensor: TensorPlan, keras: Any, faults: list[str]) -> TensorPlan:
-    make = getattr(keras.initializers, tensor.initializer.type.class_name)
+    if isinstance(tensor.draw, Called):
+        return tensor  # a custom initializer's values are its own, whoever draws the others
+    name = tensor.initializer.type.names[0]
+    make = getattr(keras.initializers, tensor.initializer.type.class_name, None)
+    if make is None:
+        faults.append(f"{tensor.path}: Keras {keras.__version__} has no initializer {name}")
+        return tensor
     parameters = inspect.signature(make).parameters
     args = {}
     for argument in tensor.initializer.type.arguments:
@@ -117,7 +123,7 @@ def _keras_tensor(tensor: TensorPlan, keras: Any, faults: list[str]) -> TensorPl
         elif value != argument.default:
             faults.append(
                 f"{tensor.path}: Keras {keras.__version__} does not know the argument "
-                f"{argument.name!r} of {tensor.initializer.type.names[0]}; a newer Keras may"
+                f"{argument.name!r} of {name}; a newer Keras may"
             )
     function = functools.partial(_call, keras, make, args, tensor.path)
     moments = expected_moments(tensor.draw, tensor.shape)
