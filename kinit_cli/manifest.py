@@ -21,11 +21,18 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorRecord:
-    """What a manifest says of one tensor."""
+    """What a manifest says of one tensor.
+
+    Attributes
+    ----------
+    name : str or None
+        What the file calls it, if not by its path.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     digest: str
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,9 @@ class Expectation:
     digest: str | None
 
 
-def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
+def manifest_text(
+    plan: Plan, digests: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> str:
     """Write the manifest of a plan as JSON: no clock, host or path in it.
 
     Keys keep the order of the spec, in which params and weights have a meaning.
@@ -66,7 +75,10 @@ def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
     ----------
     digests : mapping of str to str
         64 hex digits for each tensor path.
+    names : mapping of str to str, optional
+        By path, what the file calls tensors that it does not store under their path.
     """
+    names = names or {}
     origin = {"origin": plan.origin.to_json()} if plan.origin else {}
     manifest = {
         "kinit": MANIFEST_VERSION,
@@ -79,11 +91,17 @@ def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
                 "dtype": tensor.dtype.name,
                 "shape": list(tensor.shape),
                 "digest": digests[tensor.path],
+                **({"name": names[tensor.path]} if tensor.path in names else {}),
             }
             for tensor in plan.tensors
         },
     }
     return json.dumps(manifest, ensure_ascii=False, separators=(",", ":"))
+
+
+def blank_manifest_text(plan: Plan, names: Mapping[str, str]) -> str:
+    """Write a manifest as long as the plan's will be, before the digests are known."""
+    return manifest_text(plan, {tensor.path: "0" * 64 for tensor in plan.tensors}, names)
 
 
 def parse_manifest(text: str, source: str) -> Manifest:
@@ -156,4 +174,5 @@ def _record(raw: Mapping[str, Any]) -> TensorRecord:
     digest = str(raw["digest"])
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise ValueError(f"{digest[:80]!r} is no digest")
-    return TensorRecord(dtype=str(raw["dtype"]), shape=shape, digest=digest)
+    name = str(raw["name"]) if "name" in raw else None
+    return TensorRecord(dtype=str(raw["dtype"]), shape=shape, digest=digest, name=name)

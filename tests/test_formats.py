@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from kinit_cli.digest import TILE_ELEMENTS, digest_of
 from kinit_cli.draw import Orthogonal
-from kinit_cli.dtypes import DTYPES, numpy_dtype
+from kinit_cli.dtypes import DTYPES, EXTENSION_DTYPES, numpy_dtype
 from kinit_cli.engines import get_engine
 from kinit_cli.errors import OutputError, WeightsFileError
 from kinit_cli.formats.base import Writer
@@ -113,7 +113,7 @@ def test_npy_directory_holds_every_value(mixed: Plan, tmp_path: Path) -> None:
     assert files == {"kinit.json", *(f"{tensor.path}.npy" for tensor in mixed.tensors)}
 
 
-@pytest.mark.parametrize("dtype", sorted(set(DTYPES) - {"bfloat16"}))
+@pytest.mark.parametrize("dtype", sorted(set(DTYPES) - set(EXTENSION_DTYPES)))
 def test_one_npy_file_is_what_numpy_saves(tmp_path: Path, dtype: str) -> None:
     plan = plan_text(f"layers: [{{name: a, weights: {{b: {{shape: [7, 3], dtype: {dtype}}}}}}}]")
     write(plan, tmp_path / "w.npy", NpyFileWriter())
@@ -161,10 +161,11 @@ def test_bfloat16_in_hdf5_is_as_keras_stores_it(tmp_path: Path) -> None:
         assert_same(dataset[()].view(ml_dtypes.bfloat16), values_of(plan)["a/kernel"])
 
 
-def test_bfloat16_in_npy_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    plan = plan_text("layers: [{name: a, weights: {kernel: {shape: [64, 9], dtype: bfloat16}}}]")
+@pytest.mark.parametrize("dtype", EXTENSION_DTYPES)
+def test_types_that_numpy_has_not_are_refused_in_npy(tmp_path: Path, dtype: str) -> None:
+    plan = plan_text(f"layers: [{{name: a, weights: {{kernel: {{shape: [9], dtype: {dtype}}}}}}}]")
     for writer in (NpyFileWriter(), NpyDirectoryWriter()):
-        with pytest.raises(OutputError, match=r"bfloat16, which \.npy cannot name; use --dtype"):
+        with pytest.raises(OutputError, match=rf"{dtype}, which \.npy cannot name; use --dtype"):
             write(plan, tmp_path / "w.npy", writer)
     assert list(tmp_path.iterdir()) == []
 

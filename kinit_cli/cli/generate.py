@@ -21,7 +21,8 @@ from kinit_cli.cli.options import (
 )
 from kinit_cli.engines.registry import ENGINE_NAMES
 from kinit_cli.errors import OutputError
-from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
+from kinit_cli.formats.registry import FORMAT_NAMES, FormatOptions, choose_writer
+from kinit_cli.formats.shards import parse_size
 
 if TYPE_CHECKING:
     from kinit_cli.formats.base import Writer
@@ -34,12 +35,38 @@ STDOUT = "-"
 _MAX_ROWS = 60
 
 
+def _parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _parse_separator(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value and value.isprintable()):
+        raise click.BadParameter(f"expected a printable text, got {value!r}")
+    return value
+
+
 @click.command(
     "generate", epilog="Example: kinit generate gpt2.yaml -o gpt2.h5 --seed 42 --set n_layers=24"
 )
 @click.argument("spec", metavar="SPEC")
 @click.option("-o", "--output", "out", metavar="OUT", help="File or DIR/ to write; - for stdout.")
 @click.option("--format", "format_name", type=click.Choice(FORMAT_NAMES), help="Output format.")
+@click.option(
+    "--separator",
+    metavar="TEXT",
+    callback=_parse_separator,
+    help="In the names of .safetensors and .npz, in place of '/'.  [default: .]",
+)
+@click.option(
+    "--max-shard-size",
+    "max_shard_bytes",
+    metavar="SIZE",
+    callback=_parse_size,
+    help="Cut into files of this size, as 500MB or 2GiB.  [default: 5GB, for DIR/]",
+)
 @spec_options
 @click.option(
     "--engine",
@@ -57,6 +84,8 @@ def command(
     spec: str,
     out: str | None,
     format_name: str | None,
+    separator: str | None,
+    max_shard_bytes: int | None,
     seed: int | None,
     dtype: str | None,
     settings: Mapping[str, str],
@@ -70,7 +99,7 @@ def command(
     """Generate the weights of a spec into a file.
 
     SPEC is a YAML or JSON file, or - for stdin. The format follows from OUT's name (.h5, .hdf5,
-    .npy; DIR/ for one .npy file a tensor) or --format.
+    .weights.h5, .safetensors, .npz, .npy; DIR/ for one .npy file a tensor) or --format.
     """
     from kinit_cli.plan import make_plan
     from kinit_cli.spec.load import STDIN, Overrides, load_spec
@@ -84,15 +113,16 @@ def command(
         # What goes to stdout may have no place to record the seed.
         _tell_seed(plan)
     if not quiet:
-        _tell_layout(out)
+        _tell_layout(out, format_name)
+    options = FormatOptions(separator=separator, max_shard_bytes=max_shard_bytes)
     if dry_run:
-        _show_plan(plan, out, format_name, as_json=as_json, quiet=quiet, force=force)
+        _show_plan(plan, out, format_name, options, as_json=as_json, quiet=quiet, force=force)
         return
     assert out is not None
     if out == STDOUT:
-        _write_to_stdout(plan, format_name, engine, jobs, quiet=quiet)
+        _write_to_stdout(plan, format_name, options, engine, jobs, quiet=quiet)
         return
-    output = _output(plan, out, format_name, force=force)
+    output = _output(plan, out, format_name, options, force=force)
     if spec != STDIN and output.target.exists() and output.target.samefile(spec):
         raise OutputError(f"{out}: expected an output, got the spec itself")
     summary = _run(plan, output, engine, jobs, quiet=quiet)
@@ -107,8 +137,8 @@ def _tell_seed(plan: Plan) -> None:
         click.echo(f"kinit: the spec has no seed; drew {plan.seed}", err=True)
 
 
-def _tell_layout(out: str | None) -> None:
-    if out is not None and out.endswith(".weights.h5"):
+def _tell_layout(out: str | None, format_name: str | None) -> None:
+    if out is not None and out.endswith(".weights.h5") and format_name == "hdf5":
         click.echo(
             "kinit: note: Keras reads names that end in .weights.h5 by another layout; "
             "choose a plain .h5 name for load_weights",
@@ -116,10 +146,12 @@ def _tell_layout(out: str | None) -> None:
         )
 
 
-def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Output:
+def _output(
+    plan: Plan, out: str, format_name: str | None, options: FormatOptions, *, force: bool
+) -> Output:
     from kinit_cli.pipeline import Output
 
-    writer = choose_writer(out, format_name, n_tensors=len(plan.tensors))
+    writer = choose_writer(out, format_name, n_tensors=len(plan.tensors), options=options)
     return Output(target=Path(out), writer=writer, force=force)
 
 
@@ -145,14 +177,20 @@ def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bo
 
 
 def _write_to_stdout(
-    plan: Plan, format_name: str | None, engine: str, jobs: int | None, *, quiet: bool
+    plan: Plan,
+    format_name: str | None,
+    options: FormatOptions,
+    engine: str,
+    jobs: int | None,
+    *,
+    quiet: bool,
 ) -> None:
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
         raise click.UsageError("Binary data would go to the terminal; redirect stdout.")
     from kinit_cli.pipeline import Output
 
-    writer = _stdout_writer(plan, format_name)
+    writer = _stdout_writer(plan, format_name, options)
     with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
         output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
         summary = _run(plan, output, engine, jobs, quiet=quiet)
@@ -161,11 +199,11 @@ def _write_to_stdout(
         _render(summary, to_stderr=True)
 
 
-def _stdout_writer(plan: Plan, format_name: str | None) -> Writer:
+def _stdout_writer(plan: Plan, format_name: str | None, options: FormatOptions) -> Writer:
     """Choose the writer for stdout and check that it can hold the plan."""
     if format_name is None:
         raise click.UsageError("'-o -' has no name to tell the format; give '--format'.")
-    writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors))
+    writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors), options=options)
     faults = writer.validate(plan)
     if faults:
         raise OutputError("<stdout>: " + "\n".join(faults[:20]))
@@ -186,18 +224,19 @@ def _show_plan(
     plan: Plan,
     out: str | None,
     format_name: str | None,
+    options: FormatOptions,
     *,
     as_json: bool,
     quiet: bool,
     force: bool,
 ) -> None:
     if out == STDOUT:
-        _stdout_writer(plan, format_name)
+        _stdout_writer(plan, format_name, options)
     elif out is not None:
         from kinit_cli.formats.atomic import check_target
         from kinit_cli.pipeline import validate_output
 
-        output = _output(plan, out, format_name, force=force)
+        output = _output(plan, out, format_name, options, force=force)
         check_target(output.target, is_directory=output.writer.is_directory, force=force)
         validate_output(plan, output)
     if as_json:
