@@ -7,7 +7,6 @@ import io
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import h5py
 import ml_dtypes
@@ -15,75 +14,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from written import MIXED_SPEC, assert_same, plan_text, values_of, write
 
 from kinit_cli.digest import TILE_ELEMENTS, digest_of
-from kinit_cli.draw import Orthogonal
 from kinit_cli.dtypes import DTYPES, EXTENSION_DTYPES, numpy_dtype
-from kinit_cli.engines import get_engine
 from kinit_cli.errors import OutputError, WeightsFileError
 from kinit_cli.formats.base import Writer
 from kinit_cli.formats.hdf5 import ATTRIBUTE_LIMIT, Hdf5Writer
 from kinit_cli.formats.npy import NpyDirectoryWriter, NpyFileWriter, npy_header
 from kinit_cli.formats.registry import choose_writer
 from kinit_cli.manifest import expectations, parse_manifest, plan_of
-from kinit_cli.pipeline import Output, generate
-from kinit_cli.plan import Plan, make_plan
-from kinit_cli.spec.load import parse_spec
-from kinit_cli.stream.transforms import cast_float64
-from kinit_cli.summary import FileSummary
-
-#: Several tiles, a partial one, tensors smaller than a tile, every kind of draw.
-MIXED_SPEC = """\
-seed: 11
-layers:
-  - name: big
-    weights:
-      normal: {shape: [1500, 1500], initializer: random_normal}
-      cut: {shape: [1100, 1000], dtype: float64, initializer: truncated_normal}
-      even: {shape: [1048577], dtype: float16, initializer: random_uniform}
-      eye: {shape: [1030, 1040], initializer: {identity: {gain: 2}}}
-      row: {shape: [1100, 1000], initializer: {constant: {value: [[1.5]]}}}
-  - name: small
-    weights:
-      q: {shape: [30, 50], initializer: orthogonal}
-      scalar: {shape: [], initializer: he_normal}
-      none: {shape: [0, 5]}
-      flags: {shape: [3], dtype: bool, initializer: {constant: {value: [1, 0, 1]}}}
-      steps: {shape: [2], dtype: uint64, initializer: {constant: {value: 18446744073709551615}}}
-  - name: 層/b
-    weights:
-      кernel: {shape: [3, 3, 4, 8], initializer: glorot_normal}
-"""
-
-
-def plan_text(text: str) -> Plan:
-    return make_plan(parse_spec(text.encode(), "test.yaml"))
-
-
-def write(plan: Plan, target: Path, writer: Writer, jobs: int = 2) -> FileSummary:
-    output = Output(target=target, writer=writer)
-    return generate(plan, output, engine=get_engine("numpy"), jobs=jobs)
-
-
-def values_of(plan: Plan) -> dict[str, np.ndarray[Any, Any]]:
-    """Draw every tensor in one piece."""
-    engine = get_engine("numpy")
-    values = {}
-    for tensor in plan.tensors:
-        out = np.full(tensor.n_elements, 77, numpy_dtype(tensor.dtype.name))
-        if isinstance(tensor.draw, Orthogonal):
-            matrix = engine.orthogonal(tensor.draw, tensor.stream_key, tensor.shape)
-            cast_float64(matrix.reshape(-1), out)
-        else:
-            engine.fill(out, tensor.draw, tensor.stream_key, start=0, shape=tensor.shape)
-        values[tensor.path] = out.reshape(tensor.shape)
-    return values
-
-
-def assert_same(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> None:
-    assert found.dtype == expected.dtype
-    assert found.shape == expected.shape
-    assert found.tobytes() == expected.tobytes()
+from kinit_cli.plan import Plan
 
 
 @pytest.fixture(scope="module")
