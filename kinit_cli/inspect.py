@@ -73,7 +73,7 @@ def inspect_file(
     Parameters
     ----------
     path
-        An HDF5 file, a `.npy` file, or a directory of them.
+        A weights file, an index or a directory; see `kinit_cli.formats.readers.open_weights`.
     pattern : str, optional
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
     jobs : int, optional

@@ -21,8 +21,12 @@ from kinit_cli.dtypes import DTYPES, EXTENSION_DTYPES, numpy_dtype
 from kinit_cli.errors import OutputError, WeightsFileError
 from kinit_cli.formats.base import Writer
 from kinit_cli.formats.hdf5 import ATTRIBUTE_LIMIT, Hdf5Writer
+from kinit_cli.formats.keras_weights import KerasWeightsSetWriter, KerasWeightsWriter
 from kinit_cli.formats.npy import NpyDirectoryWriter, NpyFileWriter, npy_header
+from kinit_cli.formats.npz import NpzWriter
 from kinit_cli.formats.registry import choose_writer
+from kinit_cli.formats.safetensors import SafetensorsWriter
+from kinit_cli.formats.safetensors_set import SafetensorsSetWriter
 from kinit_cli.manifest import expectations, parse_manifest, plan_of
 from kinit_cli.plan import Plan
 
@@ -243,6 +247,15 @@ def test_file_names_that_are_too_long_or_collide_are_refused(tmp_path: Path) -> 
         ("w.npy", None, 1, NpyFileWriter),
         ("w.npy", None, 2, NpyFileWriter),
         ("w/", None, 1, NpyDirectoryWriter),
+        ("w.weights.h5", None, 2, KerasWeightsWriter),
+        ("w.weights.h5", "hdf5", 2, Hdf5Writer),
+        ("w/", "weights.h5", 2, KerasWeightsSetWriter),
+        ("w.NPZ", None, 2, NpzWriter),
+        ("-", "npz", 2, NpzWriter),
+        ("w.safetensors", None, 2, SafetensorsWriter),
+        ("-", "safetensors", 2, SafetensorsWriter),
+        ("w", "safetensors", 2, SafetensorsWriter),
+        ("w/", "safetensors", 2, SafetensorsSetWriter),
         ("w", "npy", 2, NpyDirectoryWriter),
         ("w", "npy", 1, NpyFileWriter),
         ("w.npy", "hdf5", 1, Hdf5Writer),

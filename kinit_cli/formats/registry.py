@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 FormatName = Literal["hdf5", "npy", "npz", "safetensors", "weights.h5"]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)
 
-# The first that fits counts.
 _BY_SUFFIX: dict[str, FormatName] = {
-    ".weights.h5": "weights.h5",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
+    ".weights.h5": "weights.h5",
     ".npy": "npy",
     ".npz": "npz",
     ".safetensors": "safetensors",
@@ -135,9 +134,10 @@ def _npy_writer(out: str, n_tensors: int, *, is_directory: bool) -> Writer:
 def _by_name(out: str, *, is_directory: bool) -> FormatName:
     if is_directory:
         return "npy"
-    for suffix, name in _BY_SUFFIX.items():
+    # The longest that fits: .weights.h5 ends in .h5.
+    for suffix in sorted(_BY_SUFFIX, key=len, reverse=True):
         if out.lower().endswith(suffix):
-            return name
+            return _BY_SUFFIX[suffix]
     suffix = Path(out).suffix.lower()
     raise OutputError(
         f"{out}: expected a name that ends in {', '.join(_BY_SUFFIX)} or '/', "
