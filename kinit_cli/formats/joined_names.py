@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from kinit_cli.plan import Plan
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kinit_cli.plan import Plan
 
 DEFAULT_SEPARATOR = "."
 

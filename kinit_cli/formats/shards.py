@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from kinit_cli.plan import TensorPlan
+if TYPE_CHECKING:
+    from kinit_cli.plan import TensorPlan
 
 #: What Hugging Face's libraries cut a model into.
 DEFAULT_MAX_SHARD_BYTES = 5 * 10**9
