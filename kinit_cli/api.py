@@ -152,6 +152,8 @@ def generate(
     output: str | os.PathLike[str],
     *,
     format: str | None = None,  # noqa: A002 - as the command calls it
+    separator: str | None = None,
+    max_shard_size: int | str | None = None,
     seed: int | None = None,
     dtype: str | None = None,
     params: Mapping[str, float] | None = None,
@@ -172,6 +174,10 @@ def generate(
         A file, or a directory if it ends in ``/``.
     format : str, optional
         The output's format, if its name does not tell.
+    separator : str, optional
+        Joins the parts of a path in the names of `.safetensors` and `.npz`; ``"."`` if absent.
+    max_shard_size : int or str, optional
+        Cut into files of so many bytes, ``5_000_000_000`` or ``"5GB"``.
     seed : int, optional
         In place of the spec's.
     dtype : str, optional
@@ -207,6 +213,8 @@ def generate(
         A custom initializer failed, or returned something else than asked for.
     KinitError
         The spec's file cannot be read, or there is no such engine.
+    ValueError
+        `max_shard_size` is no size.
 
     Examples
     --------
@@ -219,11 +227,16 @@ def generate(
     """
     from kinit_cli import pipeline
     from kinit_cli.formats.atomic import check_target
-    from kinit_cli.formats.registry import choose_writer
+    from kinit_cli.formats.registry import FormatOptions, choose_writer
+    from kinit_cli.formats.shards import parse_size
 
     means = Means(engine=engine, device=device, jobs=jobs or 0)
     plan = _plan(spec, seed, dtype, params, initializers)
-    writer = choose_writer(os.fspath(output), format, n_tensors=len(plan.tensors))
+    options = FormatOptions(
+        separator=separator,
+        max_shard_bytes=None if max_shard_size is None else parse_size(str(max_shard_size)),
+    )
+    writer = choose_writer(os.fspath(output), format, n_tensors=len(plan.tensors), options=options)
     target = pipeline.Output(target=Path(output), writer=writer, force=force)
     check_target(target.target, is_directory=writer.is_directory, force=force)
     plan = means.drawn(plan)

@@ -42,22 +42,26 @@ DTYPES: dict[str, DType] = {
         _float("float32", 4, (2 - 2.0**-23) * 2.0**127),
         _float("float16", 2, 65504.0),
         _float("bfloat16", 2, (2 - 2.0**-7) * 2.0**127),
+        _float("float8_e4m3fn", 1, 448.0),
+        _float("float8_e5m2", 1, 57344.0),
         *(_integer(f"int{8 * n}", n, is_signed=True) for n in (1, 2, 4, 8)),
         *(_integer(f"uint{8 * n}", n, is_signed=False) for n in (1, 2, 4, 8)),
         DType(name="bool", kind="bool", n_bytes=1, lowest=0, highest=1),
     )
 }
+#: Of these, the ones that NumPy has not and many formats cannot name.
+EXTENSION_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Give the little-endian NumPy dtype of a name in `DTYPES`; bfloat16 comes from ml_dtypes."""
+    """Give the little-endian NumPy dtype of a name in `DTYPES`; some come from ml_dtypes."""
     import numpy as np
 
     dtype: np.dtype[Any]
-    if name == "bfloat16":
+    if name in EXTENSION_DTYPES:
         import ml_dtypes
 
-        dtype = np.dtype(ml_dtypes.bfloat16)
+        dtype = np.dtype(getattr(ml_dtypes, name))
     else:
         dtype = np.dtype(name).newbyteorder("<")
     return dtype

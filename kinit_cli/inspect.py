@@ -73,7 +73,7 @@ def inspect_file(
     Parameters
     ----------
     path
-        An HDF5 file, a `.npy` file, or a directory of them.
+        A weights file, an index or a directory; see `kinit_cli.formats.readers.open_weights`.
     pattern : str, optional
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
     jobs : int, optional
@@ -267,7 +267,14 @@ def _expected(
     if file.format == "npy" and len(expected) == len(file.entries) == 1:
         # One .npy file is called what the user likes; the manifest knows the tensor's path.
         expected = {file.entries[0].path: next(iter(expected.values()))}
+    else:
+        expected = {_stored_name(manifest, path): what for path, what in expected.items()}
     return _matching(file.entries, expected, notes)
+
+
+def _stored_name(manifest: Manifest, path: str) -> str:
+    record = manifest.tensors.get(path)
+    return path if record is None or record.name is None else record.name
 
 
 def _matching(

@@ -28,6 +28,8 @@ class TensorRecord:
 
     Attributes
     ----------
+    name : str or None
+        What the file calls it, if not by its path.
     initializer : mapping or None
         `class_name` and `config` of a custom initializer, with all its arguments.
     """
@@ -35,6 +37,7 @@ class TensorRecord:
     dtype: str
     shape: tuple[int, ...]
     digest: str
+    name: str | None = None
     initializer: Mapping[str, Any] | None = None
 
 
@@ -67,7 +70,9 @@ class Expectation:
     digest: str | None
 
 
-def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
+def manifest_text(
+    plan: Plan, digests: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> str:
     """Write the manifest of a plan as JSON: no clock, host or path in it.
 
     Keys keep the order of the spec, in which params and weights have a meaning.
@@ -76,7 +81,10 @@ def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
     ----------
     digests : mapping of str to str
         64 hex digits for each tensor path.
+    names : mapping of str to str, optional
+        By path, what the file calls tensors that it does not store under their path.
     """
+    names = names or {}
     origin = {"origin": plan.origin.to_json()} if plan.origin else {}
     manifest = {
         "kinit": MANIFEST_VERSION,
@@ -85,18 +93,16 @@ def manifest_text(plan: Plan, digests: Mapping[str, str]) -> str:
         "seed": plan.seed,
         "spec": plan.document,
         "tensors": {
-            tensor.path: _tensor_json(tensor, digests[tensor.path]) for tensor in plan.tensors
+            tensor.path: _tensor_json(tensor, digests[tensor.path], names.get(tensor.path))
+            for tensor in plan.tensors
         },
     }
     return json.dumps(manifest, ensure_ascii=False, separators=(",", ":"))
 
 
-def _tensor_json(tensor: TensorPlan, digest: str) -> dict[str, Any]:
-    # Of kinit's own initializers the spec says everything; the defaults of others may change.
-    is_custom = tensor.initializer.type.is_custom
-    initializer = {"initializer": tensor.initializer_config()} if is_custom else {}
-    shape = list(tensor.shape)
-    return {"dtype": tensor.dtype.name, "shape": shape, "digest": digest, **initializer}
+def blank_manifest_text(plan: Plan, names: Mapping[str, str]) -> str:
+    """Write a manifest as long as the plan's will be, before the digests are known."""
+    return manifest_text(plan, {tensor.path: "0" * 64 for tensor in plan.tensors}, names)
 
 
 def parse_manifest(text: str, source: str) -> Manifest:
@@ -182,6 +188,7 @@ def _record(raw: Mapping[str, Any]) -> TensorRecord:
         dtype=str(raw["dtype"]),
         shape=shape,
         digest=digest,
+        name=str(raw["name"]) if "name" in raw else None,
         initializer=_initializer(raw["initializer"]) if "initializer" in raw else None,
     )
 
@@ -191,3 +198,17 @@ def _initializer(raw: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(class_name, str) or not isinstance(config, dict):
         raise TypeError("an initializer has a class_name and a config")
     return {"class_name": class_name, "config": config}
+
+
+def _tensor_json(tensor: TensorPlan, digest: str, name: str | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "dtype": tensor.dtype.name,
+        "shape": list(tensor.shape),
+        "digest": digest,
+    }
+    if name is not None:
+        record["name"] = name
+    if tensor.initializer.type.is_custom:
+        # Of kinit's own initializers the spec says everything; the defaults of others may change.
+        record["initializer"] = tensor.initializer_config()
+    return record

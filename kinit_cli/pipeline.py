@@ -97,7 +97,8 @@ def generate(
             tensors = _fill(plan, layout, engine, jobs, progress or (lambda n_bytes: None))
         finally:
             layout.close()
-        text = manifest_text(plan, {tensor.path: tensor.digest or "" for tensor in tensors})
+        digests = {tensor.path: tensor.digest or "" for tensor in tensors}
+        text = manifest_text(plan, digests, output.writer.stored_names(plan))
         output.writer.seal(temporary, text)
         if sidecar is not None:
             sidecar.write_text(text + "\n", encoding="utf-8")

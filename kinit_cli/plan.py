@@ -52,6 +52,8 @@ class TensorPlan:
         As read from the spec, or the default for the weight.
     stream_key : StreamKey
         Selects the tensor's words in the value stream.
+    keras_path : str or None
+        Where Keras 3 looks for it in a `.weights.h5` file, ``layers/dense/vars/0``, if known.
     """
 
     path: str
@@ -62,6 +64,7 @@ class TensorPlan:
     initializer: Initializer
     draw: Draw
     stream_key: StreamKey
+    keras_path: str | None = None
 
     @property
     def n_elements(self) -> int:

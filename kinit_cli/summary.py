@@ -186,7 +186,7 @@ class FileSummary:
     source : str
         The file, as the user named it.
     format : str
-        "hdf5", "npy", "npy-directory".
+        "hdf5", "hdf5-set", "npy", "npy-directory", "npz", "safetensors", "safetensors-set".
     layout : str
         "keras-legacy", "keras3-weights" or "flat".
     n_parameters : int

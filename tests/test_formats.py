@@ -7,7 +7,6 @@ import io
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import h5py
 import ml_dtypes
@@ -15,75 +14,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from written import MIXED_SPEC, assert_same, plan_text, values_of, write
 
 from kinit_cli.digest import TILE_ELEMENTS, digest_of
-from kinit_cli.draw import Orthogonal
-from kinit_cli.dtypes import DTYPES, numpy_dtype
-from kinit_cli.engines import get_engine
+from kinit_cli.dtypes import DTYPES, EXTENSION_DTYPES, numpy_dtype
 from kinit_cli.errors import OutputError, WeightsFileError
 from kinit_cli.formats.base import Writer
 from kinit_cli.formats.hdf5 import ATTRIBUTE_LIMIT, Hdf5Writer
+from kinit_cli.formats.keras_weights import KerasWeightsSetWriter, KerasWeightsWriter
 from kinit_cli.formats.npy import NpyDirectoryWriter, NpyFileWriter, npy_header
+from kinit_cli.formats.npz import NpzWriter
 from kinit_cli.formats.registry import choose_writer
+from kinit_cli.formats.safetensors import SafetensorsWriter
+from kinit_cli.formats.safetensors_set import SafetensorsSetWriter
 from kinit_cli.manifest import expectations, parse_manifest, plan_of
-from kinit_cli.pipeline import Output, generate
-from kinit_cli.plan import Plan, make_plan
-from kinit_cli.spec.load import parse_spec
-from kinit_cli.stream.transforms import cast_float64
-from kinit_cli.summary import FileSummary
-
-#: Several tiles, a partial one, tensors smaller than a tile, every kind of draw.
-MIXED_SPEC = """\
-seed: 11
-layers:
-  - name: big
-    weights:
-      normal: {shape: [1500, 1500], initializer: random_normal}
-      cut: {shape: [1100, 1000], dtype: float64, initializer: truncated_normal}
-      even: {shape: [1048577], dtype: float16, initializer: random_uniform}
-      eye: {shape: [1030, 1040], initializer: {identity: {gain: 2}}}
-      row: {shape: [1100, 1000], initializer: {constant: {value: [[1.5]]}}}
-  - name: small
-    weights:
-      q: {shape: [30, 50], initializer: orthogonal}
-      scalar: {shape: [], initializer: he_normal}
-      none: {shape: [0, 5]}
-      flags: {shape: [3], dtype: bool, initializer: {constant: {value: [1, 0, 1]}}}
-      steps: {shape: [2], dtype: uint64, initializer: {constant: {value: 18446744073709551615}}}
-  - name: 層/b
-    weights:
-      кernel: {shape: [3, 3, 4, 8], initializer: glorot_normal}
-"""
-
-
-def plan_text(text: str) -> Plan:
-    return make_plan(parse_spec(text.encode(), "test.yaml"))
-
-
-def write(plan: Plan, target: Path, writer: Writer, jobs: int = 2) -> FileSummary:
-    output = Output(target=target, writer=writer)
-    return generate(plan, output, engine=get_engine("numpy"), jobs=jobs)
-
-
-def values_of(plan: Plan) -> dict[str, np.ndarray[Any, Any]]:
-    """Draw every tensor in one piece."""
-    engine = get_engine("numpy")
-    values = {}
-    for tensor in plan.tensors:
-        out = np.full(tensor.n_elements, 77, numpy_dtype(tensor.dtype.name))
-        if isinstance(tensor.draw, Orthogonal):
-            matrix = engine.orthogonal(tensor.draw, tensor.stream_key, tensor.shape)
-            cast_float64(matrix.reshape(-1), out)
-        else:
-            engine.fill(out, tensor.draw, tensor.stream_key, start=0, shape=tensor.shape)
-        values[tensor.path] = out.reshape(tensor.shape)
-    return values
-
-
-def assert_same(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> None:
-    assert found.dtype == expected.dtype
-    assert found.shape == expected.shape
-    assert found.tobytes() == expected.tobytes()
+from kinit_cli.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +58,7 @@ def test_npy_directory_holds_every_value(mixed: Plan, tmp_path: Path) -> None:
     assert files == {"kinit.json", *(f"{tensor.path}.npy" for tensor in mixed.tensors)}
 
 
-@pytest.mark.parametrize("dtype", sorted(set(DTYPES) - {"bfloat16"}))
+@pytest.mark.parametrize("dtype", sorted(set(DTYPES) - set(EXTENSION_DTYPES)))
 def test_one_npy_file_is_what_numpy_saves(tmp_path: Path, dtype: str) -> None:
     plan = plan_text(f"layers: [{{name: a, weights: {{b: {{shape: [7, 3], dtype: {dtype}}}}}}}]")
     write(plan, tmp_path / "w.npy", NpyFileWriter())
@@ -161,10 +106,11 @@ def test_bfloat16_in_hdf5_is_as_keras_stores_it(tmp_path: Path) -> None:
         assert_same(dataset[()].view(ml_dtypes.bfloat16), values_of(plan)["a/kernel"])
 
 
-def test_bfloat16_in_npy_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    plan = plan_text("layers: [{name: a, weights: {kernel: {shape: [64, 9], dtype: bfloat16}}}]")
+@pytest.mark.parametrize("dtype", EXTENSION_DTYPES)
+def test_types_that_numpy_has_not_are_refused_in_npy(tmp_path: Path, dtype: str) -> None:
+    plan = plan_text(f"layers: [{{name: a, weights: {{kernel: {{shape: [9], dtype: {dtype}}}}}}}]")
     for writer in (NpyFileWriter(), NpyDirectoryWriter()):
-        with pytest.raises(OutputError, match=r"bfloat16, which \.npy cannot name; use --dtype"):
+        with pytest.raises(OutputError, match=rf"{dtype}, which \.npy cannot name; use --dtype"):
             write(plan, tmp_path / "w.npy", writer)
     assert list(tmp_path.iterdir()) == []
 
@@ -301,6 +247,15 @@ def test_file_names_that_are_too_long_or_collide_are_refused(tmp_path: Path) -> 
         ("w.npy", None, 1, NpyFileWriter),
         ("w.npy", None, 2, NpyFileWriter),
         ("w/", None, 1, NpyDirectoryWriter),
+        ("w.weights.h5", None, 2, KerasWeightsWriter),
+        ("w.weights.h5", "hdf5", 2, Hdf5Writer),
+        ("w/", "weights.h5", 2, KerasWeightsSetWriter),
+        ("w.NPZ", None, 2, NpzWriter),
+        ("-", "npz", 2, NpzWriter),
+        ("w.safetensors", None, 2, SafetensorsWriter),
+        ("-", "safetensors", 2, SafetensorsWriter),
+        ("w", "safetensors", 2, SafetensorsWriter),
+        ("w/", "safetensors", 2, SafetensorsSetWriter),
         ("w", "npy", 2, NpyDirectoryWriter),
         ("w", "npy", 1, NpyFileWriter),
         ("w.npy", "hdf5", 1, Hdf5Writer),

@@ -47,11 +47,11 @@ def test_content_counts_and_not_the_name(tmp_path: Path) -> None:
     [
         (b"", "an empty file"),
         (b"hello world", "begins with b'hello wo'"),
-        (b"PK\x03\x04....", "a zip archive"),
+        (b"PK\x03\x04....", "not a zip file"),
         (pickle.dumps([1]), "a Python pickle"),
         (b"\x1f\x8b....", "a gzip archive"),
         (b"GGUF....", "a GGUF file"),
-        (struct.pack("<Q", 20) + b'{"a":{}}', "a safetensors file"),
+        (struct.pack("<Q", 20) + b'{"a":{}}', "a file of 16 bytes"),
         (bytes(5000), "begins with b'\\x00"),
     ],
 )

@@ -82,8 +82,8 @@ def test_the_first_hundred_of_the_text_are_listed_whenever_they_are_found() -> N
 SEED = "a seed: a whole number from 0 to 2**64 - 1"
 FORMAT = "1, the version of this format"
 DTYPES = (
-    "a dtype: float64, float32, float16, bfloat16, int8, int16, int32, int64, "
-    "uint8, uint16, uint32, uint64, bool"
+    "a dtype: float64, float32, float16, bfloat16, float8_e4m3fn, float8_e5m2, "
+    "int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool"
 )
 
 

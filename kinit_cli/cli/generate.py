@@ -23,7 +23,8 @@ from kinit_cli.cli.options import (
 from kinit_cli.engines.registry import ENGINE_NAMES, OWN_VALUES_NAMES
 from kinit_cli.engines.tensorflow_devices import is_device_name
 from kinit_cli.errors import OutputError
-from kinit_cli.formats.registry import FORMAT_NAMES, choose_writer
+from kinit_cli.formats.registry import FORMAT_NAMES, FormatOptions, choose_writer
+from kinit_cli.formats.shards import parse_size
 
 if TYPE_CHECKING:
     from kinit_cli.formats.base import Writer
@@ -43,12 +44,38 @@ def _parse_device(ctx: click.Context, param: click.Parameter, value: str | None)
     return value
 
 
+def _parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _parse_separator(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value and value.isprintable()):
+        raise click.BadParameter(f"expected a printable text, got {value!r}")
+    return value
+
+
 @click.command(
     "generate", epilog="Example: kinit generate gpt2.yaml -o gpt2.h5 --seed 42 --set n_layers=24"
 )
 @click.argument("spec", metavar="SPEC")
 @click.option("-o", "--output", "out", metavar="OUT", help="File or DIR/ to write; - for stdout.")
 @click.option("--format", "format_name", type=click.Choice(FORMAT_NAMES), help="Output format.")
+@click.option(
+    "--separator",
+    metavar="TEXT",
+    callback=_parse_separator,
+    help="In the names of .safetensors and .npz, in place of '/'.  [default: .]",
+)
+@click.option(
+    "--max-shard-size",
+    "max_shard_bytes",
+    metavar="SIZE",
+    callback=_parse_size,
+    help="Cut into files of this size, as 500MB or 2GiB.  [default: 5GB, for DIR/]",
+)
 @spec_options
 @allow_code_option
 @click.option(
@@ -73,6 +100,8 @@ def command(
     spec: str,
     out: str | None,
     format_name: str | None,
+    separator: str | None,
+    max_shard_bytes: int | None,
     seed: int | None,
     dtype: str | None,
     settings: Mapping[str, str],
@@ -88,7 +117,7 @@ def command(
     """Generate the weights of a spec into a file.
 
     SPEC is a YAML or JSON file, or - for stdin. The format follows from OUT's name (.h5, .hdf5,
-    .npy; DIR/ for one .npy file a tensor) or --format.
+    .weights.h5, .safetensors, .npz, .npy; DIR/ for one .npy file a tensor) or --format.
     """
     from kinit_cli.initializers.custom import CustomInitializers
     from kinit_cli.means import Means
@@ -109,17 +138,18 @@ def command(
         # What goes to stdout may have no place to record the seed.
         _tell_seed(plan)
     if not quiet:
-        _tell_layout(out)
+        _tell_layout(out, format_name)
+    options = FormatOptions(separator=separator, max_shard_bytes=max_shard_bytes)
     if dry_run:
         if out is not None:
-            _check_output(plan, out, format_name, force=force)
+            _check_output(plan, out, format_name, options, force=force)
         _show_plan(means.drawn(plan), out, as_json=as_json, quiet=quiet)
         return
     assert out is not None
     if out == STDOUT:
-        _write_to_stdout(plan, format_name, means, quiet=quiet)
+        _write_to_stdout(plan, format_name, options, means, quiet=quiet)
         return
-    output = _output(plan, out, format_name, force=force)
+    output = _output(plan, out, format_name, options, force=force)
     if spec != STDIN and output.target.exists() and output.target.samefile(spec):
         raise OutputError(f"{out}: expected an output, got the spec itself")
     summary = _run(plan, output, means, quiet=quiet)
@@ -134,8 +164,8 @@ def _tell_seed(plan: Plan) -> None:
         click.echo(f"kinit: the spec has no seed; drew {plan.seed}", err=True)
 
 
-def _tell_layout(out: str | None) -> None:
-    if out is not None and out.endswith(".weights.h5"):
+def _tell_layout(out: str | None, format_name: str | None) -> None:
+    if out is not None and out.endswith(".weights.h5") and format_name == "hdf5":
         click.echo(
             "kinit: note: Keras reads names that end in .weights.h5 by another layout; "
             "choose a plain .h5 name for load_weights",
@@ -143,10 +173,12 @@ def _tell_layout(out: str | None) -> None:
         )
 
 
-def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Output:
+def _output(
+    plan: Plan, out: str, format_name: str | None, options: FormatOptions, *, force: bool
+) -> Output:
     from kinit_cli.pipeline import Output
 
-    writer = choose_writer(out, format_name, n_tensors=len(plan.tensors))
+    writer = choose_writer(out, format_name, n_tensors=len(plan.tensors), options=options)
     return Output(target=Path(out), writer=writer, force=force)
 
 
@@ -163,13 +195,15 @@ def _run(plan: Plan, output: Output, means: Means, *, quiet: bool) -> FileSummar
         return generate(plan, output, engine=engine, jobs=means.jobs, progress=advance)
 
 
-def _write_to_stdout(plan: Plan, format_name: str | None, means: Means, *, quiet: bool) -> None:
+def _write_to_stdout(
+    plan: Plan, format_name: str | None, options: FormatOptions, means: Means, *, quiet: bool
+) -> None:
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
         raise click.UsageError("Binary data would go to the terminal; redirect stdout.")
     from kinit_cli.pipeline import Output
 
-    writer = _stdout_writer(plan, format_name)
+    writer = _stdout_writer(plan, format_name, options)
     with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
         output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
         summary = _run(plan, output, means, quiet=quiet)
@@ -178,11 +212,11 @@ def _write_to_stdout(plan: Plan, format_name: str | None, means: Means, *, quiet
         _render(summary, to_stderr=True)
 
 
-def _stdout_writer(plan: Plan, format_name: str | None) -> Writer:
+def _stdout_writer(plan: Plan, format_name: str | None, options: FormatOptions) -> Writer:
     """Choose the writer for stdout and check that it can hold the plan."""
     if format_name is None:
         raise click.UsageError("'-o -' has no name to tell the format; give '--format'.")
-    writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors))
+    writer = choose_writer(STDOUT, format_name, n_tensors=len(plan.tensors), options=options)
     faults = writer.validate(plan)
     if faults:
         raise OutputError("<stdout>: " + "\n".join(faults[:20]))
@@ -199,14 +233,16 @@ def _copy_to_stdout(path: Path) -> None:
         raise OutputError("<stdout>: the reader closed the pipe before the end") from error
 
 
-def _check_output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> None:
+def _check_output(
+    plan: Plan, out: str, format_name: str | None, options: FormatOptions, *, force: bool
+) -> None:
     if out == STDOUT:
-        _stdout_writer(plan, format_name)
+        _stdout_writer(plan, format_name, options)
         return
     from kinit_cli.formats.atomic import check_target
     from kinit_cli.pipeline import validate_output
 
-    output = _output(plan, out, format_name, force=force)
+    output = _output(plan, out, format_name, options, force=force)
     check_target(output.target, is_directory=output.writer.is_directory, force=force)
     validate_output(plan, output)
 

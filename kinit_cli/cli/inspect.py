@@ -16,8 +16,8 @@ from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_opt
 def command(file: str, pattern: str | None, jobs: int | None, as_json: bool, quiet: bool) -> None:
     """Show what is inside a weights file: every tensor's statistics, and totals.
 
-    FILE is an HDF5 file, an .npy file or a directory of them, written by kinit or not. PATTERN
-    chooses tensors by path, with * and ? as in file names.
+    FILE is an HDF5, .safetensors, .npz or .npy file, the index of several, or a directory of them,
+    written by kinit or not. PATTERN chooses tensors by path, with * and ? as in file names.
     """
     from kinit_cli.inspect import inspect_file
     from kinit_cli.render_progress import make_progress

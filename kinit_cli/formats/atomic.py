@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import secrets
 import shutil
@@ -22,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kinit_cli.errors import OutputError
-from kinit_cli.formats.manifest_names import MANIFEST_FILE
+from kinit_cli.formats.owned_files import owned_files
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -73,11 +72,7 @@ def _check_directory(target: Path, mode: int, *, force: bool) -> None:
 
 def _foreign_entry(directory: Path) -> str | None:
     """Name an entry that the directory's manifest does not account for, or None."""
-    try:
-        listed = json.loads((directory / MANIFEST_FILE).read_bytes())["tensors"]
-        files = {MANIFEST_FILE, *(str(Path(f"{path}.npy")) for path in listed)}
-    except (OSError, ValueError, KeyError, TypeError):
-        files = set()
+    files = owned_files(directory)
     folders = _folders_of(files)
     # There may be very many files, and texts are quicker than paths.
     n_root = len(os.path.join(directory, ""))

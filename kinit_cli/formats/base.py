@@ -8,7 +8,7 @@ added last. Writers know the plan and nothing of engines.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -44,6 +44,10 @@ class Writer(Protocol):
 
     def validate(self, plan: Plan) -> Sequence[str]:
         """List what this format cannot hold of the plan, each with a remedy."""
+        ...
+
+    def stored_names(self, plan: Plan) -> Mapping[str, str]:
+        """Give the names, by path, of tensors that are not stored under their path."""
         ...
 
     def estimate_bytes(self, plan: Plan) -> int:

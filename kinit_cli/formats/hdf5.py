@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinit_cli.formats.base import Buffer, pwrite_all
 from kinit_cli.formats.hdf5_cache import fix_metadata_cache
+from kinit_cli.formats.layouts import FileLayout
 from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE
 from kinit_cli.plan import Plan, TensorPlan
 
@@ -48,7 +48,7 @@ class Hdf5Writer:
     def validate(self, plan: Plan) -> list[str]:
         """Find tensors whose path is also a group: in HDF5 one name cannot be both."""
         paths = {tensor.path for tensor in plan.tensors}
-        return [
+        return hdf5_dtype_faults(plan) + [
             f"{prefix!r} is a tensor, and so it cannot hold {tensor.path!r}; rename one of them"
             for tensor in plan.tensors
             for prefix in _prefixes(tensor.path)
@@ -57,39 +57,33 @@ class Hdf5Writer:
 
     def estimate_bytes(self, plan: Plan) -> int:
         """Allow for object headers, attributes and the manifest."""
-        names = sum(8 * len(tensor.path.encode()) for tensor in plan.tensors)
-        return plan.n_bytes + names + _BYTES_PER_TENSOR * len(plan.tensors) + 2**16
+        return estimate_hdf5_bytes(plan.tensors)
 
-    def lay_out(self, plan: Plan, path: Path) -> Hdf5Layout:
+    def lay_out(self, plan: Plan, path: Path) -> FileLayout:
         """Write groups, datasets and attributes; note each dataset's offset."""
-        # Older versions of the library crash when they may not extend a file: ask the system first.
-        os.truncate(path, self.estimate_bytes(plan))
-        with _open(path, "w") as file:
-            create = _DatasetMaker(file)
-            offsets = [create(tensor) for tensor in plan.tensors]
+        with open_skeleton(path, self.estimate_bytes(plan)) as file:
+            create = DatasetMaker(file)
+            offsets = [create(tensor.path, tensor) for tensor in plan.tensors]
             _write_names(file, plan.tensors)
-        return Hdf5Layout(path, offsets)
+        return FileLayout(path, offsets)
 
     def seal(self, path: Path, manifest_text: str) -> None:
         """Write the manifest as one text attribute of the root group."""
         with _open(path, "r+") as file:
             file.attrs[MANIFEST_ATTRIBUTE] = manifest_text
 
+    def stored_names(self, plan: Plan) -> Mapping[str, str]:
+        """Give none: a tensor is stored under its path."""
+        return {}
 
-class Hdf5Layout:
-    """An HDF5 file with every dataset in place."""
 
-    def __init__(self, path: Path, offsets: Sequence[int]) -> None:
-        self._offsets = offsets
-        self._descriptor = os.open(path, os.O_RDWR)
-
-    def write(self, tensor_index: int, byte_offset: int, data: Buffer) -> None:
-        """Write bytes of a tensor at an offset in it."""
-        pwrite_all(self._descriptor, data, self._offsets[tensor_index] + byte_offset)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+@contextmanager
+def open_skeleton(path: Path, n_bytes: int) -> Iterator[h5py.File]:
+    """Make a new file of a file that exists, with room for so many bytes."""
+    # Older versions of the library crash when they may not extend a file: ask the system first.
+    os.truncate(path, n_bytes)
+    with _open(path, "w") as file:
+        yield file
 
 
 @contextmanager
@@ -113,7 +107,24 @@ def _open(path: Path, mode: str) -> Iterator[h5py.File]:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-class _DatasetMaker:
+def estimate_hdf5_bytes(tensors: Sequence[TensorPlan]) -> int:
+    """Give a size in bytes that a file with these tensors will not exceed."""
+    names = sum(8 * len(tensor.path.encode()) for tensor in tensors)
+    n_bytes = sum(tensor.n_bytes for tensor in tensors)
+    return n_bytes + names + _BYTES_PER_TENSOR * len(tensors) + 2**16
+
+
+def hdf5_dtype_faults(plan: Plan) -> list[str]:
+    """Find tensors of a dtype that no reader of HDF5 files would know."""
+    return [
+        f"{tensor.path!r} is {tensor.dtype.name}, which HDF5 cannot hold; "
+        "use --dtype bfloat16 or a .safetensors file"
+        for tensor in plan.tensors
+        if tensor.dtype.name.startswith("float8")
+    ]
+
+
+class DatasetMaker:
     """Creates datasets through h5py's low-level interface, which is three times as fast."""
 
     def __init__(self, file: h5py.File) -> None:
@@ -131,9 +142,9 @@ class _DatasetMaker:
         self._types: dict[str, Any] = {}
         self._spaces: dict[tuple[int, ...], Any] = {}
 
-    def __call__(self, tensor: TensorPlan) -> int:
+    def __call__(self, path: str, tensor: TensorPlan) -> int:
         """Create one dataset and give the offset of its bytes in the file."""
-        name = tensor.path.encode("utf-8")
+        name = path.encode("utf-8")
         kind = self._types.get(tensor.dtype.name) or self._add_type(tensor.dtype.name)
         space = self._spaces.get(tensor.shape) or self._add_space(tensor.shape)
         dataset = self._create(self._file, name, kind, space, self._creation, self._links)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from kinit_cli.dtypes import numpy_dtype
-from kinit_cli.formats.base import Buffer, pwrite_all
+from kinit_cli.dtypes import EXTENSION_DTYPES, numpy_dtype
+from kinit_cli.formats.base import pwrite_all
+from kinit_cli.formats.layouts import FilesLayout
 from kinit_cli.formats.manifest_names import MANIFEST_FILE
 from kinit_cli.plan import Plan, TensorPlan
 
@@ -29,7 +30,7 @@ class NpyDirectoryWriter:
     def validate(self, plan: Plan) -> list[str]:
         """Find dtypes that NumPy cannot name and paths that are no file names."""
         files = {f"{tensor.path}.npy" for tensor in plan.tensors}
-        faults = _dtype_faults(plan)
+        faults = npy_dtype_faults(plan, ".npy")
         for tensor in plan.tensors:
             parts = f"{tensor.path}.npy".split("/")
             if any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
@@ -47,18 +48,22 @@ class NpyDirectoryWriter:
         names = sum(2 * len(tensor.path.encode()) for tensor in plan.tensors)
         return plan.n_bytes + names + 3 * _HEADER_BYTES * len(plan.tensors) + 2**16
 
-    def lay_out(self, plan: Plan, path: Path) -> NpyLayout:
+    def lay_out(self, plan: Plan, path: Path) -> FilesLayout:
         """Create every file with its header and its final size."""
         files = [f"{path}/{tensor.path}.npy" for tensor in plan.tensors]
         folders = dict.fromkeys(file.rpartition("/")[0] for file in files)
         for folder in folders:
             os.makedirs(folder, exist_ok=True)
         headers = [_create(*each) for each in zip(files, plan.tensors, strict=True)]
-        return NpyLayout(files, headers)
+        return FilesLayout(files, headers)
 
     def seal(self, path: Path, manifest_text: str) -> None:
         """Write the manifest beside the tensors."""
         (path / MANIFEST_FILE).write_text(manifest_text + "\n", encoding="utf-8")
+
+    def stored_names(self, plan: Plan) -> Mapping[str, str]:
+        """Give none: a tensor is stored under its path."""
+        return {}
 
 
 class NpyFileWriter:
@@ -72,7 +77,7 @@ class NpyFileWriter:
     def validate(self, plan: Plan) -> list[str]:
         """Check that there is one tensor and that NumPy can name its dtype."""
         if len(plan.tensors) == 1:
-            return _dtype_faults(plan)
+            return npy_dtype_faults(plan, ".npy")
         return [
             f"an .npy file holds one tensor, and the spec has {len(plan.tensors)}; "
             "write them to a directory: --format npy -o DIR/"
@@ -82,32 +87,17 @@ class NpyFileWriter:
         """Allow for the header."""
         return plan.n_bytes + _HEADER_BYTES
 
-    def lay_out(self, plan: Plan, path: Path) -> NpyLayout:
+    def lay_out(self, plan: Plan, path: Path) -> FilesLayout:
         """Write the header and set the file's final size."""
         file = os.fspath(path)
-        return NpyLayout([file], [_create(file, plan.tensors[0])])
+        return FilesLayout([file], [_create(file, plan.tensors[0])])
 
     def seal(self, path: Path, manifest_text: str) -> None:
         """Leave the file as it is: a header of NumPy's has no room for a manifest."""
 
-
-class NpyLayout:
-    """Files with headers; each write opens its file, since there may be more than handles."""
-
-    def __init__(self, files: Sequence[str], headers: Sequence[int]) -> None:
-        self._files = files
-        self._headers = headers
-
-    def write(self, tensor_index: int, byte_offset: int, data: Buffer) -> None:
-        """Write bytes of a tensor at an offset in it."""
-        descriptor = os.open(self._files[tensor_index], os.O_RDWR)
-        try:
-            pwrite_all(descriptor, data, self._headers[tensor_index] + byte_offset)
-        finally:
-            os.close(descriptor)
-
-    def close(self) -> None:
-        """Do nothing: no file is open between writes."""
+    def stored_names(self, plan: Plan) -> Mapping[str, str]:
+        """Give none: a tensor is stored under its path."""
+        return {}
 
 
 def _create(file: str, tensor: TensorPlan) -> int:
@@ -134,9 +124,11 @@ def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     return stream.getvalue()
 
 
-def _dtype_faults(plan: Plan) -> list[str]:
+def npy_dtype_faults(plan: Plan, suffix: str) -> list[str]:
+    """Find tensors of a dtype that a header of NumPy's cannot name."""
     return [
-        f"{tensor.path!r} is bfloat16, which .npy cannot name; use --dtype float32 or an .h5 file"
+        f"{tensor.path!r} is {tensor.dtype.name}, which {suffix} cannot name; "
+        "use --dtype float32 or a .safetensors file"
         for tensor in plan.tensors
-        if tensor.dtype.name == "bfloat16"
+        if tensor.dtype.name in EXTENSION_DTYPES
     ]

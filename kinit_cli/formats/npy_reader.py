@@ -87,7 +87,7 @@ class NpyFile(WeightsFile):
             raise TypeError(f"{entry.path} has no numbers to read")
         try:
             if stored.is_fortran:
-                return _read_fortran(stored, entry, start, stop)
+                return read_fortran(stored.path, stored.offset, entry, start, stop)
             with stored.path.open("rb", buffering=0) as file:
                 return read_at(
                     file.fileno(),
@@ -108,34 +108,67 @@ class NpyFile(WeightsFile):
     def _entry(self, name: str, path: Path) -> TensorEntry:
         try:
             with path.open("rb") as file:
-                shape, is_fortran, dtype = _read_header(path, file)
-                offset, n_file_bytes = file.tell(), os.fstat(file.fileno()).st_size
+                header = _read_header(path, file)
+                n_file_bytes = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise file_error(
                 path, expected="to read it", got=error.strerror or str(error), hint="check it"
             ) from error
-        n_bytes = math.prod(shape) * dtype.itemsize
-        if n_file_bytes != offset + n_bytes:
+        n_bytes = header.n_bytes + header.n_data_bytes
+        if n_file_bytes != n_bytes:
             raise file_error(
                 path,
-                expected=f"{offset + n_bytes} bytes, for {dtype} of shape {shape}",
+                expected=f"{n_bytes} bytes, for {header.dtype} of shape {header.shape}",
                 got=f"{n_file_bytes}",
                 hint="it is truncated or damaged: copy or generate it again",
             )
-        is_fortran = is_fortran and len(shape) > 1
-        self._stored[name] = _Stored(path=path, offset=offset, is_fortran=is_fortran)
-        is_numeric = dtype.kind in "fiub"
+        self._stored[name] = _Stored(path=path, offset=header.n_bytes, is_fortran=header.is_fortran)
+        return header.entry(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NpyHeader:
+    """What stands before the elements.
+
+    Attributes
+    ----------
+    is_fortran : bool
+        The elements lie otherwise than in C order.
+    n_bytes : int
+        Length of the header itself.
+    """
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+    n_bytes: int
+
+    @property
+    def n_data_bytes(self) -> int:
+        """Size of the elements, if they are not objects."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def entry(self, path: str) -> TensorEntry:
+        """Give the tensor as a reader lists it."""
+        is_numeric = self.dtype.kind in "fiub"
         return TensorEntry(
-            path=name,
-            shape=shape,
-            dtype=dtype.name if is_numeric else str(dtype),
-            n_elements=math.prod(shape),
-            n_bytes=n_bytes,
-            element=dtype if is_numeric else None,
+            path=path,
+            shape=self.shape,
+            dtype=self.dtype.name if is_numeric else str(self.dtype),
+            n_elements=math.prod(self.shape),
+            n_bytes=self.n_data_bytes,
+            element=self.dtype if is_numeric else None,
         )
 
 
-def _read_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def parse_npy_header(file: BinaryIO) -> NpyHeader:
+    """Read the header with which a file begins.
+
+    Raises
+    ------
+    ValueError
+        It is not a header, or not complete.
+    """
     try:
         with warnings.catch_warnings():
             # Python 2 wrote shapes such as (3L,); NumPy reads them with a warning.
@@ -152,35 +185,46 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.
         if any(isinstance(size, bool) or size < 0 for size in shape):
             raise ValueError(f"shape {shape}")
     except _HEADER_ERRORS as error:
+        # NumPy names objects by their place in memory, which would differ from run to run.
+        text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
+        raise ValueError(text or type(error).__name__) from error
+    return NpyHeader(
+        shape=shape,
+        is_fortran=is_fortran and len(shape) > 1,
+        dtype=dtype,
+        n_bytes=file.tell(),
+    )
+
+
+def _read_header(path: Path, file: BinaryIO) -> NpyHeader:
+    try:
+        header = parse_npy_header(file)
+    except ValueError as error:
         raise file_error(
             path,
             expected="a complete .npy header",
-            # NumPy names objects by their place in memory, which would differ from run to run.
-            got=re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
-            or type(error).__name__,
+            got=str(error),
             hint="it is truncated or damaged: copy or generate it again",
         ) from error
-    if dtype.hasobject:
+    if header.dtype.hasobject:
         raise file_error(
             path,
             expected="numbers",
             got="pickled Python objects",
             hint="kinit never unpickles, since a pickle can run code; save a numeric array",
         )
-    return shape, is_fortran, dtype
+    return header
 
 
-def _read_fortran(stored: _Stored, entry: TensorEntry, start: int, stop: int) -> NDArray[Any]:
+def read_fortran(
+    path: Path, offset: int, entry: TensorEntry, start: int, stop: int
+) -> NDArray[Any]:
+    """Give elements [start, stop) in C order of a tensor that lies in Fortran order at `offset`."""
     assert entry.element is not None
     elements = np.empty(stop - start, entry.element)
     # Mapped anew for each tile: the pages of a mapping that stays would count as this process's.
     mapped = np.memmap(
-        stored.path,
-        dtype=entry.element,
-        mode="r",
-        offset=stored.offset,
-        shape=entry.shape,
-        order="F",
+        path, dtype=entry.element, mode="r", offset=offset, shape=entry.shape, order="F"
     )
     n_done = 0
     for box in iter_boxes(entry.shape, start, stop):

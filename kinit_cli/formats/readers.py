@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.formats.manifest_names import MANIFEST_FILE
+from kinit_cli.formats.safetensors_types import LENGTH_BYTES
 from kinit_cli.formats.weights_file import file_error
 
 if TYPE_CHECKING:
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NPY_MAGIC = b"\x93NUMPY"
-_EXPECTED = "an HDF5 file, a .npy file, or a directory of .npy files"
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+_EXPECTED = "an HDF5, .safetensors, .npz or .npy file, an index of several, or a directory of them"
 _FOREIGN = (
-    (b"PK\x03\x04", "a zip archive (.npz, .keras or .pt)", "unpack it and inspect what is inside"),
-    (b"\x80", "a Python pickle", "kinit never unpickles; save the weights as HDF5 or .npy"),
-    (b"GGUF", "a GGUF file", "convert it to HDF5 or .npy"),
+    (b"\x80", "a Python pickle", "kinit never unpickles; save the weights as safetensors or HDF5"),
+    (b"GGUF", "a GGUF file", "convert it to safetensors or HDF5"),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
 )
 
@@ -30,7 +32,9 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
     Parameters
     ----------
     path
-        An HDF5 file, a `.npy` file, or a directory with `.npy` files anywhere below it.
+        A file, whatever its name: HDF5, safetensors, `.npz`, `.npy`, or the index of a set of
+        safetensors or `.weights.h5` files. Or a directory: with such a set or one safetensors
+        file in it, or with `.npy` files anywhere below it.
 
     Raises
     ------
@@ -39,24 +43,53 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
     """
     path = Path(path)
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            from kinit_cli.formats.npy_reader import NpyFile
+        if stat.S_ISDIR(path.stat().st_mode):
+            return _open_directory(path)
+        head = _head(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    # The length of a safetensors header has bytes that are 0, which JSON has not.
+    if head.lstrip()[:1] == b"{" and b"\0" not in head[:LENGTH_BYTES]:
+        from kinit_cli.formats.shards_reader import ShardSet
 
-            return NpyFile(path)
-        if not stat.S_ISREG(mode):
-            raise file_error(
-                path, expected=_EXPECTED, got="a special file", hint="name a regular file"
-            )
+        return ShardSet(path)
+    return open_file(path)
+
+
+def open_file(path: Path) -> WeightsFile:
+    """Open one file that holds tensors itself; see `open_weights`."""
+    try:
+        head = _head(path)
         with path.open("rb") as file:
-            head = file.read(4096)
             is_hdf5 = _has_hdf5_signature(file.fileno(), os.fstat(file.fileno()).st_size)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise WeightsFileError(
-            f"{path}: expected {_EXPECTED}, got: {reason}; check the name and its access"
-        ) from error
+        raise _unreadable(path, error) from error
     return _open_content(path, head, is_hdf5=is_hdf5)
+
+
+def _head(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise file_error(path, expected=_EXPECTED, got="a special file", hint="name a regular file")
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> WeightsFileError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return WeightsFileError(
+        f"{path}: expected {_EXPECTED}, got: {reason}; check the name and its access"
+    )
+
+
+def _open_directory(path: Path) -> WeightsFile:
+    from kinit_cli.formats.npy_reader import NpyFile
+
+    if (path / MANIFEST_FILE).exists():
+        return NpyFile(path)
+    from kinit_cli.formats.shards_reader import find_index
+
+    index = find_index(path)
+    return NpyFile(path) if index is None else open_weights(index)
 
 
 def _open_content(path: Path, head: bytes, *, is_hdf5: bool) -> WeightsFile:
@@ -68,6 +101,14 @@ def _open_content(path: Path, head: bytes, *, is_hdf5: bool) -> WeightsFile:
         from kinit_cli.formats.npy_reader import NpyFile
 
         return NpyFile(path)
+    if head.startswith(_ZIP_MAGICS):
+        from kinit_cli.formats.npz_reader import NpzFile
+
+        return NpzFile(path)
+    if head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{":
+        from kinit_cli.formats.safetensors_reader import SafetensorsFile
+
+        return SafetensorsFile(path)
     got, hint = _describe_foreign(head)
     raise file_error(path, expected=_EXPECTED, got=got, hint=hint)
 
@@ -88,6 +129,4 @@ def _describe_foreign(head: bytes) -> tuple[str, str]:
     for magic, what, hint in _FOREIGN:
         if head.startswith(magic):
             return what, hint
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27:
-        return "a safetensors file", "convert it to HDF5 or .npy"
     return f"a file that begins with {head[:8]!r}", "name a weights file"

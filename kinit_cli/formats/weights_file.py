@@ -57,7 +57,7 @@ class WeightsFile(ABC):
     ----------
     path : Path
     format : str
-        "hdf5", "npy", "npy-directory".
+        "hdf5", "hdf5-set", "npy", "npy-directory", "npz", "safetensors", "safetensors-set".
     layout : str
         "keras-legacy", "keras3-weights" or "flat".
     entries : tuple of TensorEntry

@@ -157,5 +157,7 @@ def uniform_rounded(
     """Turn words into uniforms of a float dtype, all below `maxval` as that dtype has it."""
     values = rounded(uniform(u, minval, maxval), dtype)
     bound = rounded(np.array([maxval]), dtype)
-    below = np.nextafter(bound, np.array([-np.inf], bound.dtype))
+    # float8_e4m3fn has no infinity, and 448 is its largest number.
+    lowest = -448.0 if bound.dtype.name == "float8_e4m3fn" else -np.inf
+    below = np.nextafter(bound, np.array([lowest], bound.dtype))
     return np.where(values > below, below, values)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kinit_cli.dtypes import DTYPES
 from kinit_cli.stream.reference import TAIL_AT_2, TWO_STDDEV
 from kinit_cli.stream.table import N_SEGMENTS, half_normal_table
 
@@ -89,8 +90,13 @@ def largest_below(bound: float, dtype: DTypeLike) -> float:
     """
     rounded_bound = np.empty(1, dtype)
     cast_float64(np.array([bound]), rounded_bound)
-    below = np.nextafter(rounded_bound, np.array([-np.inf], rounded_bound.dtype))
+    below = np.nextafter(rounded_bound, np.array([_lowest(rounded_bound.dtype)], dtype))
     return float(below[0])
+
+
+def _lowest(dtype: np.dtype[Any]) -> float:
+    """Give what a float dtype has nothing below: the negative infinity, if it has one."""
+    return -DTYPES[dtype.name].highest if dtype.itemsize == 1 else -math.inf
 
 
 def cast_float64(x: NDArray[np.float64], out: NDArray[Any]) -> None:

@@ -1,0 +1,70 @@
+"""What of a directory kinit wrote, so that it replaces nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kinit_cli.formats.manifest_names import (
+    INDEX_MANIFEST_KEY,
+    KERAS_INDEX_FILE,
+    MANIFEST_FILE,
+    SAFETENSORS_FILE,
+    SAFETENSORS_INDEX_FILE,
+)
+from kinit_cli.formats.safetensors_types import (
+    LENGTH_BYTES,
+    MANIFEST_KEY,
+    MAX_HEADER_BYTES,
+    METADATA_KEY,
+)
+
+_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def owned_files(directory: Path) -> set[str]:
+    """Give the files, relative to the directory, that its manifest accounts for."""
+    for find in (_tensor_files, _keras_shards, _safetensors_shards, _safetensors_file):
+        try:
+            return find(directory)
+        except _FAULTS:
+            continue
+    return set()
+
+
+def _tensor_files(directory: Path) -> set[str]:
+    listed = json.loads((directory / MANIFEST_FILE).read_bytes())["tensors"]
+    return {MANIFEST_FILE, *(str(Path(f"{path}.npy")) for path in listed)}
+
+
+def _keras_shards(directory: Path) -> set[str]:
+    return _shards_of(directory, KERAS_INDEX_FILE)
+
+
+def _safetensors_shards(directory: Path) -> set[str]:
+    return _shards_of(directory, SAFETENSORS_INDEX_FILE)
+
+
+def _shards_of(directory: Path, index_name: str) -> set[str]:
+    index = json.loads((directory / index_name).read_bytes())
+    _check_manifest(index["metadata"][INDEX_MANIFEST_KEY])
+    files = {index_name}
+    for names in index["weight_map"].values():
+        files.update([names] if isinstance(names, str) else names)
+    return files
+
+
+def _safetensors_file(directory: Path) -> set[str]:
+    with (directory / SAFETENSORS_FILE).open("rb") as file:
+        n_bytes = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        if n_bytes > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {n_bytes} bytes")
+        metadata: dict[str, Any] = json.loads(file.read(n_bytes))[METADATA_KEY]
+    _check_manifest(metadata[MANIFEST_KEY])
+    return {SAFETENSORS_FILE}
+
+
+def _check_manifest(text: str) -> None:
+    if "kinit" not in json.loads(text):
+        raise ValueError("no manifest")
