@@ -16,6 +16,7 @@ from kinit_cli.draw import Constant, Draw, expected_moments
 from kinit_cli.dtypes import DTYPES, DType
 from kinit_cli.fit import FitError, fitted
 from kinit_cli.initializers.base import ArgumentError, Initializer, Target
+from kinit_cli.initializers.of_layers import adapted
 from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.initializers.registry import default_initializer
 from kinit_cli.origin import Origin
@@ -44,6 +45,9 @@ class TensorPlan:
         As read from the spec, or the default for the weight.
     stream_key : StreamKey
         Selects the tensor's words in the value stream.
+    keras_path : str or None
+        Where Keras looks for the tensor in a ``.weights.h5`` file, if the layer's type is known:
+        ``layers/dense/vars/0``.
     """
 
     path: str
@@ -54,6 +58,7 @@ class TensorPlan:
     initializer: Initializer
     draw: Draw
     stream_key: StreamKey
+    keras_path: str | None = None
 
     @property
     def n_elements(self) -> int:
@@ -209,12 +214,12 @@ class _Planner:
         self._model = model
         self._seed = seed
         self._problems = problems
-        self._made: dict[tuple[str, tuple[int, ...], str] | None, tuple[Initializer, Draw]] = {}
+        self._made: dict[tuple[Any, ...] | None, tuple[Initializer, Draw]] = {}
 
     def plan(self, decl: WeightDecl) -> TensorPlan | None:
         """Plan one weight, or give None after noting what is wrong."""
         raw, path = self._written_initializer(decl)
-        key = (raw, decl.shape, decl.dtype) if isinstance(raw, str) else None
+        key = (raw, decl.shape, decl.dtype, _role(decl)) if isinstance(raw, str) else None
         made = self._made.get(key)
         if made is None:
             made = self._make(decl, raw, path)
@@ -233,6 +238,7 @@ class _Planner:
             initializer=initializer,
             draw=draw,
             stream_key=self._stream_key(decl, initializer),
+            keras_path=decl.keras_path,
         )
 
     def _make(self, decl: WeightDecl, raw: Any, path: TreePath) -> tuple[Initializer, Draw] | None:
@@ -241,8 +247,11 @@ class _Planner:
         if parsed is None:
             return None
         initializer, config_path = parsed
-        target = Target(shape=decl.shape, fans_layout=self._model.layout)
+        layout = "keras" if decl.typed else self._model.layout
+        target = Target(shape=decl.shape, fans_layout=layout)
         try:
+            if decl.typed is not None:
+                initializer = adapted(initializer, decl.typed)
             return initializer, fitted(initializer.draw(target), DTYPES[decl.dtype])
         except FitError as error:
             self._problems.add(path, error.expected, error.got, error.hint)
@@ -256,9 +265,13 @@ class _Planner:
     def _written_initializer(self, decl: WeightDecl) -> tuple[Any, TreePath]:
         if decl.initializer is not None:
             return decl.initializer, (*decl.tree_path, "initializer")
+        if decl.typed is not None and decl.typed.initializer.path is not None:
+            return decl.typed.initializer.raw, decl.typed.initializer.path
         for name in (decl.weight, _last_part(decl.weight)):
             if self._model.defaults.get(name) is not None:
                 return self._model.defaults[name], ("defaults", name)
+        if decl.typed is not None:
+            return decl.typed.initializer.raw, decl.tree_path
         is_float = DTYPES[decl.dtype].kind == "float"
         name = default_initializer(decl.weight, is_float=is_float, rank=len(decl.shape))
         return name, decl.tree_path
@@ -267,6 +280,11 @@ class _Planner:
         if initializer.seed is not None:
             return explicit_stream_key(initializer.seed)
         return named_stream_key(self._seed, decl.path)
+
+
+def _role(decl: WeightDecl) -> tuple[Any, ...] | None:
+    """Tell what, besides shape and dtype, an initializer of the weight depends on."""
+    return None if decl.typed is None else (decl.typed.fan_axes, decl.typed.is_forget_bias)
 
 
 def _last_part(weight: str) -> str:
