@@ -9,8 +9,8 @@ from kinit_cli.errors import suggest
 from kinit_cli.spec.problems import ProblemList, TreePath, fmt_value
 
 #: Policies that compute in a narrower dtype than that of the variables.
-_MIXED = {"mixed_float16": "float32", "mixed_bfloat16": "float32"}
-_CLASSES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
+MIXED = {"mixed_float16": "float32", "mixed_bfloat16": "float32"}
+POLICY_CLASSES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
 
 
 def variable_dtype(raw: Any, default: str, path: TreePath, problems: ProblemList) -> str | None:
@@ -26,14 +26,14 @@ def variable_dtype(raw: Any, default: str, path: TreePath, problems: ProblemList
     if raw is None:
         return default
     name = raw
-    if isinstance(raw, dict) and raw.get("class_name") in _CLASSES:
+    if isinstance(raw, dict) and raw.get("class_name") in POLICY_CLASSES:
         config = raw.get("config")
         name = config.get("name") if isinstance(config, dict) else None
     if isinstance(name, str):
-        dtype = _MIXED.get(name, name)
+        dtype = MIXED.get(name, name)
         if dtype in DTYPES:
             return dtype
-    known = (*DTYPES, *_MIXED)
+    known = (*DTYPES, *MIXED)
     hint = suggest(name, known) if isinstance(name, str) else ""
     got = fmt_value(name if isinstance(name, str) else raw)
     problems.add(path, "a dtype, mixed_float16 or mixed_bfloat16", got, hint)

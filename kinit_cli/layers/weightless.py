@@ -79,6 +79,7 @@ _ARGUMENTS = {
     "Softmax": "axis",
     "Solarization": f"{_COLOUR} addition_factor threshold_factor",
     "SpatialDropout1D": "rate seed noise_shape",
+    "StochasticDepth": "drop_path_rate",  # of keras.applications, in ConvNeXt
     "Subtract": "",
     "UnitNormalization": "axis",
     "UpSampling1D": "size",
