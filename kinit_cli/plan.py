@@ -258,7 +258,8 @@ class _Planner:
         except ArgumentError as error:
             if decl.is_shape_sound or not error.is_of_shape:
                 name = error.argument
-                at = (*decl.tree_path, "shape") if name is None else (*config_path, name)
+                of_shape = path if decl.typed else (*decl.tree_path, "shape")
+                at = of_shape if name is None else (*config_path, name)
                 self._problems.add(at, error.expected, error.got, error.hint)
         return None
 

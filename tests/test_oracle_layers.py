@@ -10,7 +10,7 @@ from keras_models import assert_same_variables, plan_of, unfilled
 from keras_models import saved_variables as saved_by
 from oracles import import_oracle
 
-from kinit_cli.layers.registry import BY_NAME, LAYER_TYPES
+from kinit_cli.layers.registry import BY_NAME, COMMON, LAYER_TYPES
 
 keras = import_oracle("keras")
 
@@ -175,6 +175,7 @@ def test_weights(kind: str, config: dict[str, Any], shape: Any) -> None:
     other = {"name": "other", "type": "Dense", "config": {"units": 1}, "input_shape": [1]}
     document = {"layers": [layer]}
     if not saved_by(model):
+        # A spec must have a weight.
         document = {"layers": [layer, other]}
         plan = plan_of(document)
         assert [tensor.layer for tensor in plan.tensors] == ["other", "other"]
@@ -182,3 +183,60 @@ def test_weights(kind: str, config: dict[str, Any], shape: Any) -> None:
     plan = assert_same_variables(document, model, is_frozen=config.get("trainable") is False)
     paths = {variable.path for variable in saved_by(model).values()}
     assert {tensor.path for tensor in plan.tensors} == paths
+
+
+# --- every class and every argument ---------------------------------------------------------
+
+#: Keras's classes that are not known here: they hold tables, models of other frameworks, or
+#: weights in ways of their own.
+NOT_KNOWN = {
+    "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "FlaxLayer", "IntegerLookup", "JaxLayer", "Layer",
+    "Pipeline", "STFTSpectrogram", "SpectralNormalization", "StringLookup",
+    "TFSMLayer", "TextVectorization", "TorchModuleWrapper", "Wrapper",
+}  # fmt: skip
+#: Arguments of base classes that a layer passes on by itself.
+PASSED_ON = {"rank", "pool_dimensions", "pool_mode", "cell", "layers"}
+
+
+def keras_classes() -> dict[str, type]:
+    found = {name: getattr(keras.layers, name) for name in dir(keras.layers)}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, type) and issubclass(value, keras.layers.Layer)
+    }
+
+
+def test_every_class_of_keras_is_known_under_every_name() -> None:
+    classes = keras_classes()
+    assert set(classes) - set(BY_NAME) == NOT_KNOWN
+    for name in set(classes) & set(BY_NAME):
+        assert BY_NAME[name].class_name == classes[name].__name__
+
+
+@pytest.mark.parametrize("kind", LAYER_TYPES, ids=lambda kind: kind.class_name)
+def test_every_argument_is_known(kind: Any) -> None:
+    classes = {value.__name__: value for value in keras_classes().values()}
+    cls = classes.get(kind.class_name)
+    if cls is None:
+        assert kind.class_name in ("LayerScale", "StochasticDepth")  # of keras.applications
+        return
+    known = set(kind.arguments) | COMMON
+    parameters = {
+        name
+        for base in cls.__mro__
+        if base.__module__.startswith("keras.src.layers") and base is not keras.layers.Layer
+        for name, parameter in inspect.signature(base.__init__).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "self"
+    }
+    # Of a base class that is a layer itself, a part may be what this one makes.
+    own = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs", "args"}
+    assert own <= known
+    assert parameters - known <= PASSED_ON | {"score_mode", "layer"}
+
+
+def test_the_arguments_that_keras_writes_are_known() -> None:
+    for kind, config, shape in CASES:
+        model = unfilled(lambda c=(kind, config, shape): built(*c))
+        written = next(layer for layer in model.layers if layer.name == "it").get_config()
+        assert set(written) <= set(BY_NAME[kind].arguments) | COMMON, kind

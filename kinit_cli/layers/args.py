@@ -152,7 +152,7 @@ class LayerArgs:
         if shape is None:
             what = f"the shape of {name!r}" if name else "a list of sizes without the batch axis"
             hint = f"{self.source.type_name} needs it for the shapes of its weights"
-            self.fail_shape(f"input_shape: {what}", "nothing", hint)
+            self.fail_shape(what, "nothing", hint)
             return (1,) * min_rank
         if len(shape) < min_rank:
             n_axes = min_rank - 1

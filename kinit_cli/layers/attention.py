@@ -78,6 +78,9 @@ def _projection(
     """Give the weights of a projection of the last axes of a shape to other ones."""
     n_free = len(shape) - n_bound
     letters = string.ascii_letters
+    if len(shape) + len(output) > len(letters):
+        args.fail_shape(f"at most {len(letters) - len(output)} sizes", f"{len(shape) - 1}")
+        return []
     free, bound = letters[:n_free], letters[n_free : len(shape)]
     made = letters[len(shape) : len(shape) + len(output)]
     weights = einsum_weights(

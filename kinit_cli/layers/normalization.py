@@ -77,7 +77,11 @@ def _layer_scale(args: LayerArgs) -> list[LayerWeight]:
 
 def _axis_shape(args: LayerArgs) -> tuple[int, ...]:
     shape = args.shape()
-    return (args.size(shape, args.axes("axis", [-1], len(shape))[-1]),)
+    axes = args.axes("axis", [-1], len(shape))
+    if len(axes) != 1:
+        args.fail("axis", "one axis", f"{len(axes)}")
+        return (1,)
+    return (args.size(shape, axes[0]),)
 
 
 def _axes_shape(args: LayerArgs) -> tuple[int, ...]:

@@ -88,8 +88,6 @@ def _rnn(args: LayerArgs) -> list[LayerWeight]:
 
 
 def _loop(cell_name: str, cell: Weights, args: LayerArgs) -> list[LayerWeight]:
-    if args.has("stateful") and args.flag("stateful", False):
-        args.fail("stateful", "false", "true", "its states are no weights")
     shape = args.shape(min_rank=3)
     step = args.of_input((shape[0], *shape[2:]))
     weights = cell(step)

@@ -54,7 +54,7 @@ BY_NAME: Mapping[str, LayerType] = MappingProxyType(
 )
 
 #: What any layer of Keras may be given.
-_COMMON = frozenset(
+COMMON = frozenset(
     ("name", "trainable", "dtype", "autocast", "activity_regularizer", "batch_shape",
      "batch_input_shape")
 )  # fmt: skip
@@ -77,8 +77,8 @@ def layer_weights(kind: LayerType, source: LayerSource) -> list[LayerWeight]:
     An empty list may mean that there are none, or that there were problems, which are noted.
     """
     for name in source.config:
-        if name not in _COMMON and name not in kind.arguments:
-            known = (*kind.arguments, *sorted(_COMMON))
+        if name not in COMMON and name not in kind.arguments:
+            known = (*kind.arguments, *sorted(COMMON))
             hint = suggest(name, known) or f"known: {', '.join(kind.arguments) or 'none'}"
             expected = f"an argument of {kind.class_name}"
             path = (*source.path, name)
@@ -88,8 +88,6 @@ def layer_weights(kind: LayerType, source: LayerSource) -> list[LayerWeight]:
     dtype = variable_dtype(
         source.config.get("dtype"), source.dtype, (*source.path, "dtype"), source.problems
     )
-    if dtype is None:
-        return []
-    args = LayerArgs(replace(source, dtype=dtype))
+    args = LayerArgs(replace(source, dtype=dtype or source.dtype))
     weights = kind.weights(args)
-    return weights if args.is_sound else []
+    return weights if args.is_sound and dtype else []

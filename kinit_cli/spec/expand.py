@@ -232,6 +232,9 @@ class _Expander:
 
     def _input_shape(self, sizes: list[Any], names: Mapping[str, Number], path: TreePath) -> Shape:
         """Give a shape with the batch axis, 1 for each size at fault."""
+        if len(sizes) > MAX_RANK:
+            self._problems.add(path, f"at most {MAX_RANK} sizes", f"{len(sizes)}")
+            sizes = sizes[:MAX_RANK]
         found: list[int | None] = [None]
         for axis, size in enumerate(sizes):
             number = None if size is None else self._whole(size, names, (*path, axis))

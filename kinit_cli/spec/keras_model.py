@@ -21,13 +21,41 @@ _OPERATIONS = ("keras.src.ops.", "keras.ops.", "keras.src.operations.")
 _IRRELEVANT = frozenset(
     ("name", "trainable", "activation", "recurrent_activation", "dropout", "recurrent_dropout",
      "seed", "strides", "padding", "output_padding", "dilation_rate", "momentum", "epsilon",
-     "return_sequences", "return_state", "go_backwards", "unroll", "zero_output_for_mask",
+     "return_sequences", "return_state", "go_backwards", "stateful", "unroll",
+     "zero_output_for_mask",
      "time_major", "implementation", "use_cudnn", "mask_zero", "input_length", "merge_mode",
      "attention_axes", "sliding_window", "flash_attention", "synchronized", "renorm_clipping",
      "renorm_momentum", "autocast", "batch_shape", "batch_input_shape", "invert",
      "reverse_dtype", "logit_soft_cap", "lora_alpha", "gptq_unpacked_column_size")
 )  # fmt: skip
 _IRRELEVANT_ENDS = ("_regularizer", "_constraint")
+#: What the layer types take for these arguments when they are absent.
+_DEFAULTS: dict[str, Any] = {
+    "alpha_initializer": "Zeros",
+    "axis": -1,
+    "beta_initializer": "Zeros",
+    "bias_initializer": "Zeros",
+    "center": True,
+    "data_format": "channels_last",
+    "depth_multiplier": 1,
+    "depthwise_initializer": "GlorotUniform",
+    "dtype": "float32",
+    "embeddings_initializer": "RandomUniform",
+    "gamma_initializer": "Ones",
+    "kernel_initializer": "GlorotUniform",
+    "moving_mean_initializer": "Zeros",
+    "moving_variance_initializer": "Ones",
+    "pointwise_initializer": "GlorotUniform",
+    "recurrent_initializer": "Orthogonal",
+    "renorm": False,
+    "reset_after": True,
+    "scale": True,
+    "score_mode": "dot",
+    "tie_weights": True,
+    "unit_forget_bias": True,
+    "use_bias": True,
+    "use_gate": False,
+}
 #: Arguments that mean something else when they are null than when they are absent.
 _MEANS_NULL = ("axis",)
 _PARTS = ("layer", "backward_layer", "cell")
@@ -162,24 +190,35 @@ def _without_batch(shape: Any) -> list[Any] | None:
 
 
 def _config(config: dict[str, Any]) -> dict[str, Any]:
-    """Give the arguments on which weights depend, shortly written."""
+    """Give the arguments on which weights depend, without those that say nothing new."""
     written = {}
-    for name, value in config.items():
+    for name, raw in config.items():
         if name in _IRRELEVANT or name.endswith(_IRRELEVANT_ENDS):
             continue
-        if name.endswith("_initializer"):
-            written[name] = _initializer(value)
-        elif name == "dtype":
-            dtype = _dtype(value)
-            if dtype is not None and dtype != "float32":
-                written[name] = dtype
-        elif name in _PARTS and isinstance(value, dict):
-            written[name] = _part(value)
-        elif name == "cells" and isinstance(value, list):
-            written[name] = [_part(cell) for cell in value]
-        elif value is not None or name in _MEANS_NULL:
+        value = _argument(name, raw)
+        is_said = value is not None or name in _MEANS_NULL or name.endswith("_initializer")
+        if is_said and not _is_default(name, value):
             written[name] = value
     return written
+
+
+def _is_default(name: str, value: Any) -> bool:
+    if name not in _DEFAULTS:
+        return False
+    default = _DEFAULTS[name]
+    return type(value) is type(default) and value == default
+
+
+def _argument(name: str, raw: Any) -> Any:
+    if name.endswith("_initializer"):
+        return _initializer(raw)
+    if name == "dtype":
+        return _dtype(raw)
+    if name in _PARTS and isinstance(raw, dict):
+        return _part(raw)
+    if name == "cells" and isinstance(raw, list):
+        return [_part(cell) for cell in raw]
+    return raw
 
 
 def _part(raw: Any) -> Any:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,11 +33,14 @@ class LoadedSpec:
         The spec as plain data, overrides applied: what an output file records.
     problems : ProblemList
         Problems found so far; planning adds its own and raises them all.
+    is_keras : bool
+        It was read from a Keras model.
     """
 
     model: ModelSpec
     document: dict[str, Any]
     problems: ProblemList
+    is_keras: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +73,14 @@ def parse_spec(raw: bytes, source: str, overrides: Overrides | None = None) -> L
     if raw.startswith(ARCHIVE_MAGIC):
         raw = _read_archive(io.BytesIO(raw), source)
     document = parse_document(raw, source)
-    data = document.data
-    if isinstance(data, dict) and "class_name" in data and "layers" not in data:
+    data, problems = document.data, document.problems
+    is_keras = isinstance(data, dict) and "class_name" in data and "layers" not in data
+    if is_keras:
         from kinit_cli.spec.keras_model import keras_document
 
-        document.problems.raise_if_any()
+        problems.raise_if_any()
         data, problems = keras_document(data, source)
-        return check_spec(data, problems, overrides)
-    return check_spec(data, document.problems, overrides)
+    return replace(check_spec(data, problems, overrides), is_keras=is_keras)
 
 
 def check_spec(data: Any, problems: ProblemList, overrides: Overrides | None = None) -> LoadedSpec:

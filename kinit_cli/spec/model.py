@@ -215,16 +215,18 @@ _GONE = object()
 def _mended(data: dict[str, Any], details: list[Any]) -> dict[str, Any]:
     """Copy a document with its faulty nodes replaced or removed, every index staying as it was."""
     copied: dict[str, Any] = copy.deepcopy(data)
-    paths = []
+    paths, foreign = [], set()
     for detail in details:
         path = _locate(data, detail["loc"])[0]
         is_missing = detail["type"] == "missing" and detail["loc"][-1] != "shape"
         paths.append((*path, detail["loc"][-1]) if is_missing else path)
+        if detail["type"] == "extra_forbidden":
+            foreign.add(path)
     for path in sorted(set(paths), key=len, reverse=True):
         parent: Any = copied
         for part in path[:-1]:
             parent = parent[part]
-        stand_in = _stand_in(path)
+        stand_in = _GONE if path in foreign else _stand_in(path)
         if stand_in is _GONE:
             parent.pop(path[-1], None)
         else:
