@@ -41,6 +41,8 @@ class TensorPlan:
     ----------
     path : str
         ``layer/weight``.
+    layer : str
+        What Keras lists as one layer: a model within the model is one with all its layers.
     initializer : Initializer
         As read from the spec, or the default for the weight.
     stream_key : StreamKey
@@ -48,6 +50,8 @@ class TensorPlan:
     keras_path : str or None
         Where Keras looks for the tensor in a ``.weights.h5`` file, if the layer's type is known:
         ``layers/dense/vars/0``.
+    is_trainable : bool
+        False for what a layer type keeps without training it, such as a moving mean.
     """
 
     path: str
@@ -59,6 +63,7 @@ class TensorPlan:
     draw: Draw
     stream_key: StreamKey
     keras_path: str | None = None
+    is_trainable: bool = True
 
     @property
     def n_elements(self) -> int:
@@ -231,14 +236,15 @@ class _Planner:
         initializer, draw = made
         return TensorPlan(
             path=decl.path,
-            layer=decl.layer,
-            weight=decl.weight,
+            layer=decl.top_layer,
+            weight=decl.path[len(decl.top_layer) + 1 :],
             shape=decl.shape,
             dtype=DTYPES[decl.dtype],
             initializer=initializer,
             draw=draw,
             stream_key=self._stream_key(decl, initializer),
             keras_path=decl.keras_path,
+            is_trainable=decl.typed is None or decl.typed.is_trainable,
         )
 
     def _make(self, decl: WeightDecl, raw: Any, path: TreePath) -> tuple[Initializer, Draw] | None:

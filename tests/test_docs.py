@@ -12,8 +12,9 @@ import pytest
 from kinit_cli.dtypes import DTYPES
 from kinit_cli.initializers.base import Argument
 from kinit_cli.initializers.registry import INITIALIZER_TYPES, default_initializer
+from kinit_cli.layers.registry import LAYER_TYPES
 from kinit_cli.spec import document, expand, expressions, names, problems
-from kinit_cli.spec.model import Layer, ModelSpec, Repeat, Weight
+from kinit_cli.spec.model import Layer, Model, ModelSpec, Repeat, TypedLayer, Weight
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
@@ -55,6 +56,7 @@ def test_the_pages_are_there() -> None:
         "engines.md",
         "formats.md",
         "json.md",
+        "keras-models.md",
         "spec.md",
         "stream.md",
     }
@@ -79,11 +81,14 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("module", ["keras", "tf_keras"])
-def test_blocks_with_other_libraries_run(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("keras", "formats.md"), ("tf_keras", "formats.md"), ("keras", "keras-models.md")],
+)
+def test_blocks_with_other_libraries_run(module: str, name: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
-    page = REPOSITORY / "docs" / "formats.md"
+    page = REPOSITORY / "docs" / name
     session = doc_pages.Session(tmp_path)
     n_judged = 0
     for block in doc_pages.parse_blocks(read(page)):
@@ -186,12 +191,26 @@ def test_the_readme_quotes_the_benchmarks() -> None:
 
 def test_every_key_of_a_spec_is_described() -> None:
     page = read(SPEC_PAGE)
-    for header, model in (("key of a weight", Weight),):
+    for header, model in (("key of a weight", Weight), ("key of a layer of a type", TypedLayer)):
         assert [code(row[0])[0] for row in table_rows(page, header)] == list(model.model_fields)
     tables = re.findall(r"^\| key \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.M)
     described = [re.findall(r"^\| `(\w+)` \|", table, re.M) for table in tables]
     assert described == [list(ModelSpec.model_fields), list(Repeat.model_fields)]
     assert list(Layer.model_fields) == ["name", "weights"]
+    assert list(Model.model_fields) == ["name", "type", "layers"]
+
+
+def test_every_layer_type_with_weights_is_described() -> None:
+    section = read(SPEC_PAGE).partition("\n## Layer types\n")[2].partition("\n## ")[0]
+    described = set()
+    for row in table_rows(read(SPEC_PAGE), "layers"):
+        names = code(row[1])
+        described |= {name for name in names if name not in ("Transpose", "Cell")}
+        for ending in {"Transpose", "Cell"} & set(names):
+            before = names[: names.index(ending)]
+            described |= {f"{name}{ending}" for name in before}
+    assert described == {kind.class_name for kind in LAYER_TYPES if kind.weights is not None}
+    assert "`Activation` to\n`ZeroPadding3D`" in section
 
 
 def test_every_initializer_is_described() -> None:

@@ -23,6 +23,7 @@ N_PARAMETERS = {
     "lstm_classifier": 2_691_713,
     "mnist_mlp": 669_706,
     "vgg16": 138_357_544,
+    "vit_b16": 86_567_656,
 }
 
 
@@ -74,6 +75,23 @@ N_PARAMETERS_BY_LAYER = {
         "fc1": dense(7 * 7 * 512, 4096),
         "fc2": dense(4096, 4096),
         "predictions": dense(4096, 1000),
+    },
+    "vit_b16": {
+        "patches": conv(16, 3, 768),
+        "tokens": 768 + 197 * 768,
+        **{
+            f"block_{i:02}/{part}": count
+            for i in range(1, 13)
+            for part, count in (
+                ("norm_1", 2 * 768),
+                ("attention", 4 * dense(768, 768)),
+                ("norm_2", 2 * 768),
+                ("mlp_1", dense(768, 3072)),
+                ("mlp_2", dense(3072, 768)),
+            )
+        },
+        "norm": 2 * 768,
+        "head": dense(768, 1000),
     },
     "gpt2_small": {
         "wte": 50_257 * 768,

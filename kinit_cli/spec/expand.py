@@ -32,6 +32,8 @@ class WeightDecl:
     ----------
     path : str
         ``layer/weight``, the tensor's canonical name.
+    top_layer : str
+        The layer, or the outermost of the models around it: what Keras lists as one layer.
     initializer : object
         The initializer as written, or None for the default.
     is_shape_sound : bool
@@ -48,6 +50,7 @@ class WeightDecl:
     """
 
     layer: str
+    top_layer: str
     weight: str
     path: str
     shape: tuple[int, ...]
@@ -105,6 +108,7 @@ class _Expander:
         self._keras = KerasPaths()
         #: Names of the models around the layer, each with a `/` behind it.
         self._prefix = ""
+        self._top_layer = ""
 
     def iter_weights(
         self, layers: list[AnyLayer], names: Mapping[str, Number], path: TreePath
@@ -157,6 +161,7 @@ class _Expander:
             self._count_tensor(f"{layer_name}/{weight_name}", weight_path)
             yield WeightDecl(
                 layer=layer_name,
+                top_layer=self._top_layer or layer_name,
                 weight=weight_name,
                 path=f"{layer_name}/{weight_name}",
                 shape=shape,
@@ -170,11 +175,12 @@ class _Expander:
     def _iter_model(
         self, model: Model, names: Mapping[str, Number], path: TreePath
     ) -> Iterator[WeightDecl]:
-        outer = self._prefix
-        self._prefix = f"{outer}{self._name(model.name, names, (*path, 'name'))}/"
+        outer = self._prefix, self._top_layer
+        name = self._name(model.name, names, (*path, "name"))
+        self._prefix, self._top_layer = f"{self._prefix}{name}/", self._top_layer or name
         with self._keras.within(model.type):
             yield from self.iter_weights(model.layers, names, (*path, "layers"))
-        self._prefix = outer
+        self._prefix, self._top_layer = outer
 
     def _iter_typed(
         self, layer: TypedLayer, names: Mapping[str, Number], path: TreePath
@@ -194,6 +200,7 @@ class _Expander:
             group = f"{keras_path}/{weight.group}" if weight.group else keras_path
             yield WeightDecl(
                 layer=layer_name,
+                top_layer=self._top_layer or layer_name,
                 weight=weight.name,
                 path=f"{layer_name}/{weight.name}",
                 shape=weight.shape,
