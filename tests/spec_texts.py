@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -57,3 +59,21 @@ def values_of(tensor: TensorPlan) -> NDArray[Any]:
     else:
         engine.fill(values, tensor.draw, key, start=0, shape=shape)
     return values.reshape(shape)
+
+
+def places_of(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """List the paths of all nodes."""
+    yield path
+    if isinstance(node, dict | list):
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in items:
+            yield from places_of(value, (*path, key))
+
+
+def replaced(node: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    """Copy data with another value at a path."""
+    if not path:
+        return value
+    made = copy.copy(node)
+    made[path[0]] = replaced(node[path[0]], path[1:], value)
+    return made

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spec_texts import problems_of
+from spec_texts import places_of, problems_of, replaced
 
 from kinit_cli.cli.main import run
 from kinit_cli.errors import SpecError
@@ -243,3 +243,46 @@ layers:
     assert run(["import", str(path), "-o", str(out), "-f"]) == 0
     assert run(["import", str(out)]) == 2
     assert "expected a Keras model, got a spec; kinit generate reads it" in capsys.readouterr().err
+
+
+# --- nonsense -----------------------------------------------------------------------------------
+
+
+LARGE = model(
+    DENSE,
+    layer(
+        "Bidirectional",
+        "b",
+        [None, 5, 3],
+        layer=layer("LSTM", "rnn", [None, 5, 3], units=2),
+        backward_layer=layer("GRU", "back", [None, 5, 3], units=2),
+    ),
+    layer("RNN", "r", [None, 5, 3], cell=layer("StackedRNNCells", "s", None, cells=[
+        layer("LSTMCell", "one", None, units=2), layer("GRUCell", "two", None, units=2)])),
+    {**layer("MultiHeadAttention", "m", None, num_heads=2, key_dim=3, output_shape=[2]),
+     "build_config": {"shapes_dict": {"query_shape": [None, 4, 6], "value_shape": [None, 4, 6]}}},
+    layer("EinsumDense", "e", [None, 4], equation="ab,bc->ac", output_shape=[2], bias_axes="c"),
+    layer("BatchNormalization", "n", [None, 4], axis=[1]),
+    model(layer("Conv2D", "c", [None, 4, 4, 2], filters=2, kernel_size=[1, 2])),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, -1, 1e300, "", "é", [], {}, [[1]], {"a": 1}, "zeros", [None] * 60]
+)
+def test_nonsense_anywhere_is_a_problem_or_nothing(value: Any) -> None:
+    assert not problems(LARGE)
+    paths = list(places_of(LARGE))
+    assert len(paths) > 150
+    for path in paths:
+        for problem in problems(replaced(LARGE, path, value)):
+            assert problem.startswith("m.json"), path
+
+
+@pytest.mark.parametrize("depth", [10, 100, 300, 600, 3000])
+def test_nesting_has_an_end(depth: int) -> None:
+    before = '{"class_name": "Sequential", "config": {"name": "m", "layers": ['
+    text = before * depth + json.dumps(DENSE) + "]}}" * depth
+    found = problems_of(text, "m.json")
+    assert bool(found) == (depth > 10)
+    assert all("nesting" in problem for problem in found)

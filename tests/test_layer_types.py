@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
-from spec_texts import plan_of, problems_of, values_of
+from spec_texts import places_of, plan_of, problems_of, replaced, values_of
 
 from kinit_cli.layers.registry import LAYER_TYPES
 from kinit_cli.spec.keras_paths import snake_case
@@ -209,6 +212,55 @@ def test_no_type_breaks_on_nonsense(kind, value: str) -> None:
     text = f"{before}, config: {{{config}}}}}]"
     for problem in problems_of(text):
         assert problem.startswith("spec.yaml:1:")
+
+
+SOUND = {
+    "seed": 1,
+    "layers": [
+        {
+            "name": "a",
+            "type": "Dense",
+            "input_shape": [3],
+            "config": {"units": 2, "kernel_initializer": {"he_normal": {}}, "dtype": "float16"},
+        },
+        {
+            "name": "b",
+            "type": "MultiHeadAttention",
+            "input_shape": {"query": [4, 6], "value": [4, 6]},
+            "config": {"num_heads": 2, "key_dim": 3},
+        },
+        {
+            "name": "c",
+            "type": "Sequential",
+            "layers": [
+                {
+                    "repeat": 2,
+                    "layers": [
+                        {
+                            "name": "d{i}",
+                            "type": "Bidirectional",
+                            "input_shape": [None, 3],
+                            "config": {"layer": {"type": "LSTM", "config": {"units": 2}}},
+                        }
+                    ],
+                }
+            ],
+        },
+        {"name": "e", "type": "Attention", "config": {"use_scale": True, "score_mode": "dot"}},
+        {"name": "f", "type": "Normalization", "input_shape": [3, 4], "config": {"axis": [1]}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, -1, 1e300, "", "é", [], {}, [[1]], {"a": 1}, [None] * 60, "Sequential", "LSTM"],
+)
+def test_nonsense_anywhere_is_a_problem_or_nothing(value: Any) -> None:
+    assert not problems_of(json.dumps(SOUND))
+    for path in places_of(SOUND):
+        for problem in problems_of(json.dumps(replaced(SOUND, path, value))):
+            assert problem.startswith("spec.yaml:"), path
 
 
 def test_class_names_as_keras_writes_them() -> None:

@@ -98,7 +98,7 @@ def keras_document(data: dict[str, Any], source: str) -> tuple[dict[str, Any], P
     source_map = KerasSourceMap(source)
     problems = ProblemList(source_map)
     class_name, config = data.get("class_name"), data.get("config")
-    if class_name not in _MODEL_CLASSES:
+    if _model_class(class_name) is None:
         problems.add(
             (),
             "a Sequential or Functional model",
@@ -106,8 +106,11 @@ def keras_document(data: dict[str, Any], source: str) -> tuple[dict[str, Any], P
             "the JSON of another class does not tell its layers: list them in a spec",
         )
         problems.fail()
-    reader = _Reader(problems)
-    layers = reader.layers(config, ())
+    try:
+        layers = _Reader(problems).layers(config, ())
+    except RecursionError:
+        problems.add((), "models within models", "deeper nesting than can be read")
+        problems.fail()
     name = config.get("name") if isinstance(config, dict) else None
     document: dict[str, Any] = {"name": name} if isinstance(name, str) else {}
     document["layers"] = layers
@@ -145,9 +148,9 @@ class _Reader:
             return None
         path = (*path, name)
         written = {"name": name.replace("{", "{{").replace("}", "}}")}
-        if class_name in _MODEL_CLASSES:
-            layers = self.layers(config, path)
-            return {**written, "type": _MODEL_CLASSES[class_name], "layers": layers}
+        model_class = _model_class(class_name)
+        if model_class is not None:
+            return {**written, "type": model_class, "layers": self.layers(config, path)}
         kind = BY_NAME.get(class_name) if isinstance(class_name, str) else None
         if kind is None:
             hint = (
@@ -165,6 +168,10 @@ class _Reader:
             self._fail(path, "a layer that is built", got, hint)
             return None
         return {**written, "type": class_name, "input_shape": shape, "config": _config(config)}
+
+
+def _model_class(class_name: Any) -> str | None:
+    return _MODEL_CLASSES.get(class_name) if isinstance(class_name, str) else None
 
 
 def _input_shape(build_config: Any) -> Any:
