@@ -196,6 +196,29 @@ layers:
     assert problems_of(text) == PROBLEMS.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("equation", "output_shape", "expected"),
+    [
+        ("ab,bc->ac", "[null]", "config.output_shape: expected a size that is known for the axis "
+         "'c', got null"),
+        ("abc,cd->abd", "[3, 6]", "config.output_shape: expected 4 for the axis 'b', got 3"),
+        ("abc,cd->abd", "6", "config.output_shape: expected 2 sizes, for abc,cd->abd, got 1"),
+        ("abcd,cd->abd", "6", "input_shape: expected 3 sizes, for abcd,cd->abd, got 2"),
+        ("abc,cx->abd", "[4, 6]", "config.equation: expected a kernel of axes of the input or the "
+         "output, got 'cx'"),
+        ("...c,cd->d", "6", "config.equation: expected an equation 'ab,bc->ac', '...ab,bc->...ac' "
+         "or 'ab...,bc->ac...', got '...c,cd->d'"),
+    ],
+)  # fmt: skip
+def test_an_equation_that_does_not_fit(equation: str, output_shape: str, expected: str) -> None:
+    config = f'{{equation: "{equation}", output_shape: {output_shape}}}'
+    shape = "[4]" if equation == "ab,bc->ac" else "[4, 5]"
+    (problem,) = problems_of(
+        f"layers: [{{name: a, type: EinsumDense, input_shape: {shape}, config: {config}}}]"
+    )
+    assert problem.partition("layers[0].")[2] == expected
+
+
 @pytest.mark.parametrize("kind", LAYER_TYPES, ids=lambda kind: kind.class_name)
 @pytest.mark.parametrize("shape", ["[]", "[3]", "[4, 4, 4, 4, 4]", "[null, null, null]", "{q: []}"])
 def test_no_type_breaks_on_nothing(kind, shape: str) -> None:

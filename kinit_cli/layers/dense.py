@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from kinit_cli.layers.args import LayerArgs
 from kinit_cli.layers.base import LayerType, LayerWeight, Shape
@@ -83,46 +84,51 @@ def einsum_weights(
     input_shape : tuple
         With the batch axis.
     """
-    sizes = _sizes(args, equation, output_shape, input_shape)
-    if sizes is None:
+    einsum = _matched(args, equation, output_shape, input_shape)
+    if einsum is None:
         return []
-    kernel_axes, output_axes, n_elided_after = sizes[0], sizes[1], sizes[3]
-    by_letter = sizes[2]
-    shape = []
-    for letter in kernel_axes:
-        size = by_letter.get(letter)
-        if size is None:
-            args.fail_shape(f"a size that is known for the axis {letter!r} of {equation}", "null")
-        shape.append(size or 1)
-    places = list(enumerate(kernel_axes))
+    places = list(enumerate(einsum.kernel))
     weights = [
         args.weight(
             "kernel",
-            tuple(shape),
+            tuple(_size(args, einsum, letter) for letter in einsum.kernel),
             args.initializer("kernel_initializer", "glorot_uniform"),
             fan_axes=(
-                tuple(i for i, letter in places if letter not in output_axes),
-                tuple(i for i, letter in places if letter in output_axes),
+                tuple(i for i, letter in places if letter not in einsum.outputs),
+                tuple(i for i, letter in places if letter in einsum.outputs),
             ),
         )
     ]
     if bias_axes:
-        bias_shape = _bias_shape(args, bias_axes, output_axes, by_letter)
         bias = args.initializer("bias_initializer", "zeros")
-        weights.append(args.weight("bias", (*bias_shape, *(1,) * n_elided_after), bias))
+        weights.append(args.weight("bias", _bias_shape(args, einsum, bias_axes), bias))
     return weights
 
 
-def _sizes(
-    args: LayerArgs, equation: str, output_shape: tuple[int | None, ...], input_shape: Shape
-) -> tuple[str, str, dict[str, int | None], int] | None:
-    """Match an equation with shapes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Einsum:
+    """An equation that fits its shapes.
 
-    Returns
-    -------
-    (letters of the kernel, letters of the output, size by letter, number of axes of the output
-    that an ellipsis at its end stands for), or None after noting what is wrong
+    Attributes
+    ----------
+    kernel, outputs : str
+        The letters of the kernel's axes and of the output's.
+    sizes : dict
+        Size by letter; None if it may vary.
+    n_trailing : int
+        Axes of the output that an ellipsis behind its letters stands for.
     """
+
+    kernel: str
+    outputs: str
+    sizes: dict[str, int | None]
+    n_trailing: int
+
+
+def _matched(
+    args: LayerArgs, equation: str, output_shape: tuple[int | None, ...], input_shape: Shape
+) -> _Einsum | None:
+    """Match an equation with shapes, or give None after noting what is wrong."""
     match = _EQUATION.fullmatch(equation)
     if match is None or (match[1], match[3]) != (match[5], match[7]) or (match[1] and match[3]):
         if equation:
@@ -147,25 +153,36 @@ def _sizes(
             args.fail("output_shape", f"{sizes[letter]} for the axis {letter!r}", f"{size}")
         # Of an axis that the input has too, only what output_shape says becomes a weight's size.
         sizes[letter] = size
-    for letter in kernel:
-        if letter not in sizes:
-            args.fail("equation", f"{letter!r} among the axes of input or output", "none")
-            return None
-    return kernel, outputs, sizes, n_elided if match[3] else 0
+    if not set(kernel) <= set(sizes):
+        args.fail("equation", "a kernel of axes of the input or the output", repr(kernel))
+        return None
+    n_trailing = n_elided if match[3] else 0
+    return _Einsum(kernel=kernel, outputs=outputs, sizes=sizes, n_trailing=n_trailing)
 
 
-def _bias_shape(
-    args: LayerArgs, bias_axes: str, outputs: str, sizes: dict[str, int | None]
-) -> tuple[int, ...]:
+def _size(args: LayerArgs, einsum: _Einsum, letter: str) -> int:
+    """Give the size of an axis of a weight, which has to be known."""
+    size = einsum.sizes[letter]
+    if size is None:
+        expected = f"a size that is known for the axis {letter!r}"
+        if letter in einsum.outputs:
+            args.fail("output_shape", expected, "null")
+        else:
+            args.fail_shape(expected, "null")
+    return size or 1
+
+
+def _bias_shape(args: LayerArgs, einsum: _Einsum, bias_axes: str) -> tuple[int, ...]:
     for letter in bias_axes:
-        if letter not in outputs:
-            args.fail("bias_axes", f"axes of the output, {outputs!r}", repr(letter))
+        if letter not in einsum.outputs:
+            args.fail("bias_axes", f"axes of the output, {einsum.outputs!r}", repr(letter))
             return ()
-    first = min(outputs.find(letter) for letter in bias_axes)
-    for letter in bias_axes:
-        if sizes[letter] is None:
-            args.fail("output_shape", f"a size for the axis {letter!r}", "null")
-    return tuple((sizes[letter] or 1) if letter in bias_axes else 1 for letter in outputs[first:])
+    first = min(einsum.outputs.find(letter) for letter in bias_axes)
+    sizes = (
+        _size(args, einsum, letter) if letter in bias_axes else 1
+        for letter in einsum.outputs[first:]
+    )
+    return (*sizes, *(1,) * einsum.n_trailing)
 
 
 _EMBEDDING = (
