@@ -204,12 +204,14 @@ def _config(config: dict[str, Any]) -> dict[str, Any]:
             continue
         value = _argument(name, raw)
         is_said = value is not None or name in _MEANS_NULL or name.endswith("_initializer")
-        if is_said and not _is_default(name, value):
+        if is_said and not _is_default(name, value, config):
             written[name] = value
     return written
 
 
-def _is_default(name: str, value: Any) -> bool:
+def _is_default(name: str, value: Any, config: dict[str, Any]) -> bool:
+    if name == "groups":
+        return value == 1 and "filters" in config  # of a convolution and no GroupNormalization
     if name not in _DEFAULTS:
         return False
     default = _DEFAULTS[name]
