@@ -79,16 +79,10 @@ N_PARAMETERS_BY_LAYER = {
     "vit_b16": {
         "patches": conv(16, 3, 768),
         "tokens": 768 + 197 * 768,
+        # A model within the model counts as one layer.
         **{
-            f"block_{i:02}/{part}": count
+            f"block_{i:02}": 2 * 2 * 768 + 4 * dense(768, 768) + dense(768, 3072) + dense(3072, 768)
             for i in range(1, 13)
-            for part, count in (
-                ("norm_1", 2 * 768),
-                ("attention", 4 * dense(768, 768)),
-                ("norm_2", 2 * 768),
-                ("mlp_1", dense(768, 3072)),
-                ("mlp_2", dense(3072, 768)),
-            )
         },
         "norm": 2 * 768,
         "head": dense(768, 1000),
