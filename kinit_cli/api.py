@@ -15,7 +15,8 @@ from kinit_cli.engines.saving import seconds_saved_drawing
 from kinit_cli.engines.whole import make_planned
 from kinit_cli.initializers.custom import CustomInitializers
 from kinit_cli.means import Means
-from kinit_cli.plan import Plan, make_plan, plan_tensor
+from kinit_cli.plan import Plan
+from kinit_cli.planner import make_plan, plan_tensor
 from kinit_cli.spec.load import Overrides, check_spec, load_spec
 from kinit_cli.spec.problems import ProblemList, SourceMap
 from kinit_cli.workers import default_jobs

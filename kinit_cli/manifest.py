@@ -13,7 +13,8 @@ from kinit_cli.explicit import explicit_plan
 from kinit_cli.initializers.base import Customs
 from kinit_cli.initializers.custom import RecordedInitializers
 from kinit_cli.origin import Origin, parse_origin
-from kinit_cli.plan import Plan, TensorPlan, make_plan
+from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import check_spec
 from kinit_cli.spec.problems import ProblemList, SourceMap
 from kinit_cli.stream import STREAM_VERSION

@@ -172,7 +172,7 @@ class Session:
 
     def _plan(self, text: str, name: str) -> None:
         from kinit_cli.errors import KinitError
-        from kinit_cli.plan import make_plan
+        from kinit_cli.planner import make_plan
         from kinit_cli.spec.load import parse_spec
 
         try:

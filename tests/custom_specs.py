@@ -15,7 +15,8 @@ from kinit_cli.errors import SpecError
 from kinit_cli.formats.npy import NpyDirectoryWriter
 from kinit_cli.initializers.custom import CustomInitializers
 from kinit_cli.pipeline import Output, generate
-from kinit_cli.plan import Plan, make_plan
+from kinit_cli.plan import Plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 from kinit_cli.summary import FileSummary
 

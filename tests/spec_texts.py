@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines import get_engine
 from kinit_cli.engines.entire import make_entire
 from kinit_cli.errors import SpecError
-from kinit_cli.plan import Plan, TensorPlan, make_plan
+from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import Overrides, parse_spec
 from kinit_cli.stream.transforms import cast_float64
 
@@ -58,3 +61,21 @@ def values_of(tensor: TensorPlan) -> NDArray[Any]:
     else:
         engine.fill(values, tensor.draw, key, start=0, shape=shape)
     return values.reshape(shape)
+
+
+def places_of(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """List the paths of all nodes."""
+    yield path
+    if isinstance(node, dict | list):
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in items:
+            yield from places_of(value, (*path, key))
+
+
+def replaced(node: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    """Copy data with another value at a path."""
+    if not path:
+        return value
+    made = copy.copy(node)
+    made[path[0]] = replaced(node[path[0]], path[1:], value)
+    return made

@@ -30,7 +30,7 @@ from benchmarks.measure import Series, alternate_calls, noisy_rounds  # noqa: E4
 from benchmarks.options import PEERS, QUICK, Options  # noqa: E402
 from kinit_cli.draw import TRUNCATED_STDDEV, Constant, Normal, TruncatedNormal  # noqa: E402
 from kinit_cli.engines.registry import SECONDS_TO_LOAD  # noqa: E402
-from kinit_cli.plan import make_plan  # noqa: E402
+from kinit_cli.planner import make_plan  # noqa: E402
 from kinit_cli.spec.load import load_spec, parse_spec  # noqa: E402
 
 SAVED = REPOSITORY / "benchmarks"

@@ -43,6 +43,7 @@ Options:
 
 Commands:
   generate  Generate the weights of a spec into a file.
+  import    Write a Keras model down as a spec.
   inspect   Show what is inside a weights file.
 
   Example: kinit generate spec.yaml -o weights.h5

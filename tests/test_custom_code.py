@@ -15,7 +15,7 @@ from custom_specs import spec_of, written
 
 from kinit_cli.errors import KinitError, SpecError
 from kinit_cli.initializers.custom import CustomInitializers
-from kinit_cli.plan import make_plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 
 MODULE = """\

@@ -12,7 +12,7 @@ from custom_things import Plain, Scaled, ramp
 from kinit_cli.draw import Called
 from kinit_cli.errors import KinitError, SpecError
 from kinit_cli.initializers.custom import CustomInitializers
-from kinit_cli.plan import make_plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 
 

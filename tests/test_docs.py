@@ -12,8 +12,9 @@ import pytest
 from kinit_cli.dtypes import DTYPES
 from kinit_cli.initializers.base import Argument
 from kinit_cli.initializers.registry import INITIALIZER_TYPES, default_initializer
+from kinit_cli.layers.registry import LAYER_TYPES
 from kinit_cli.spec import document, expand, expressions, names, problems
-from kinit_cli.spec.model import Layer, ModelSpec, Repeat, Weight
+from kinit_cli.spec.model import Layer, Model, ModelSpec, Repeat, TypedLayer, Weight
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
@@ -59,6 +60,7 @@ def test_the_pages_are_there() -> None:
         "json.md",
         "python.md",
         "keras.md",
+        "keras-models.md",
         "spec.md",
         "stream.md",
     }
@@ -90,6 +92,7 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
         ("keras", "formats.md", 1),
         ("keras", "engines.md", 1),
         ("keras", "keras.md", 2),
+        ("keras", "keras-models.md", 1),
         ("tf_keras", "formats.md", 1),
     ],
 )
@@ -201,12 +204,26 @@ def test_the_readme_quotes_the_benchmarks() -> None:
 
 def test_every_key_of_a_spec_is_described() -> None:
     page = read(SPEC_PAGE)
-    for header, model in (("key of a weight", Weight),):
+    for header, model in (("key of a weight", Weight), ("key of a layer of a type", TypedLayer)):
         assert [code(row[0])[0] for row in table_rows(page, header)] == list(model.model_fields)
     tables = re.findall(r"^\| key \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.M)
     described = [re.findall(r"^\| `(\w+)` \|", table, re.M) for table in tables]
     assert described == [list(ModelSpec.model_fields), list(Repeat.model_fields)]
     assert list(Layer.model_fields) == ["name", "weights"]
+    assert list(Model.model_fields) == ["name", "type", "layers"]
+
+
+def test_every_layer_type_with_weights_is_described() -> None:
+    section = read(SPEC_PAGE).partition("\n## Layer types\n")[2].partition("\n## ")[0]
+    described = set()
+    for row in table_rows(read(SPEC_PAGE), "layers"):
+        names = code(row[1])
+        described |= {name for name in names if name not in ("Transpose", "Cell")}
+        for ending in {"Transpose", "Cell"} & set(names):
+            before = names[: names.index(ending)]
+            described |= {f"{name}{ending}" for name in before}
+    assert described == {kind.class_name for kind in LAYER_TYPES if kind.weights is not None}
+    assert "`Activation` to\n`ZeroPadding3D`" in section
 
 
 def test_every_initializer_is_described() -> None:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 import doc_pages  # noqa: E402
 
-from kinit_cli.plan import make_plan  # noqa: E402
+from kinit_cli.planner import make_plan  # noqa: E402
 from kinit_cli.spec.load import load_spec  # noqa: E402
 
 EXAMPLE = REPOSITORY / "examples" / "custom_initializer"

@@ -15,7 +15,7 @@ from kinit_cli.dtypes import DTYPES, numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.whole import make_tensor
 from kinit_cli.errors import SpecError
-from kinit_cli.plan import make_plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 from kinit_cli.stream.identity import StreamKey
 from kinit_cli.stream.reference import uniform_rounded

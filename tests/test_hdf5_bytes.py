@@ -17,7 +17,8 @@ import pytest
 from h5py import h5a, h5s, h5t
 
 from kinit_cli.formats import hdf5
-from kinit_cli.plan import Plan, TensorPlan, make_plan
+from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 
 

@@ -25,7 +25,7 @@ from kinit_cli.formats.hdf5 import Hdf5Writer
 from kinit_cli.formats.npy import NpyDirectoryWriter, NpyFileWriter
 from kinit_cli.inspect import inspect_file
 from kinit_cli.pipeline import Output, generate
-from kinit_cli.plan import make_plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 from kinit_cli.summary import FileSummary, TensorSummary
 

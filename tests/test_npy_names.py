@@ -10,7 +10,8 @@ from kinit_cli.engines import get_engine
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.npy import NpyDirectoryWriter, NpyFileWriter
 from kinit_cli.pipeline import Output, generate
-from kinit_cli.plan import Plan, make_plan
+from kinit_cli.plan import Plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 
 

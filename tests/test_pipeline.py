@@ -18,7 +18,7 @@ from kinit_cli.errors import OutputError
 from kinit_cli.formats.hdf5 import Hdf5Writer
 from kinit_cli.formats.npy import NpyDirectoryWriter
 from kinit_cli.pipeline import Output, generate
-from kinit_cli.plan import make_plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 from kinit_cli.stream.identity import StreamKey
 

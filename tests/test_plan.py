@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from spec_texts import plan_of, problems_of
 
 import kinit_cli
-from kinit_cli.plan import DRAWN_SEED_STOP, Plan, TensorPlan
+from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.planner import DRAWN_SEED_STOP
 from kinit_cli.stream.identity import StreamKey
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -270,7 +271,7 @@ def test_the_public_names() -> None:
 def test_a_weight_is_planned_as_if_it_were_alone(
     n_kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kinit_cli.plan._MAX_SHARED", n_kept)
+    monkeypatch.setattr("kinit_cli.planner._MAX_SHARED", n_kept)
     ways: list[dict[str, Any]] = [
         {"shape": shape, "dtype": dtype, "initializer": initializer}
         for initializer in ("ones", "he_normal", {"constant": {"value": "i + 1"}})

@@ -10,7 +10,8 @@ import h5py
 import pytest
 
 from kinit_cli.cli.main import run
-from kinit_cli.plan import Plan, make_plan
+from kinit_cli.plan import Plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import Overrides, load_spec
 
 FOLDER = Path(__file__).parents[1] / "sample_configs"
@@ -23,6 +24,7 @@ N_PARAMETERS = {
     "lstm_classifier": 2_691_713,
     "mnist_mlp": 669_706,
     "vgg16": 138_357_544,
+    "vit_b16": 86_567_656,
 }
 
 
@@ -74,6 +76,17 @@ N_PARAMETERS_BY_LAYER = {
         "fc1": dense(7 * 7 * 512, 4096),
         "fc2": dense(4096, 4096),
         "predictions": dense(4096, 1000),
+    },
+    "vit_b16": {
+        "patches": conv(16, 3, 768),
+        "tokens": 768 + 197 * 768,
+        # A model within the model counts as one layer.
+        **{
+            f"block_{i:02}": 2 * 2 * 768 + 4 * dense(768, 768) + dense(768, 3072) + dense(3072, 768)
+            for i in range(1, 13)
+        },
+        "norm": 2 * 768,
+        "head": dense(768, 1000),
     },
     "gpt2_small": {
         "wte": 50_257 * 768,

@@ -11,7 +11,8 @@ import pytest
 from spec_texts import one_weight, plan_of
 
 from kinit_cli.errors import KinitError, SpecError
-from kinit_cli.plan import Plan, make_plan
+from kinit_cli.plan import Plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.document import MAX_BYTES
 from kinit_cli.spec.load import Overrides, load_spec
 

@@ -13,7 +13,8 @@ from spec_texts import plan_of
 
 from kinit_cli.manifest import manifest_text, parse_manifest
 from kinit_cli.manifest import plan_of as plan_of_manifest
-from kinit_cli.plan import Plan, make_plan
+from kinit_cli.plan import Plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import check_spec
 from kinit_cli.spec.problems import ProblemList, SourceMap
 

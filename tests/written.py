@@ -12,7 +12,8 @@ from kinit_cli.dtypes import DTYPES, numpy_dtype
 from kinit_cli.engines import get_engine
 from kinit_cli.formats.base import Writer
 from kinit_cli.pipeline import Output, generate
-from kinit_cli.plan import Plan, make_plan
+from kinit_cli.plan import Plan
+from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import parse_spec
 from kinit_cli.stream.transforms import cast_float64
 from kinit_cli.summary import FileSummary

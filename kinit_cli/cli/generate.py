@@ -121,7 +121,7 @@ def command(
     """
     from kinit_cli.initializers.custom import CustomInitializers
     from kinit_cli.means import Means
-    from kinit_cli.plan import make_plan
+    from kinit_cli.planner import make_plan
     from kinit_cli.spec.load import STDIN, Overrides, load_spec
 
     if out is None and not dry_run:

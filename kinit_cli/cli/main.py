@@ -36,6 +36,7 @@ JSON_SCHEMA_VERSION = 1
 #: Command -> (module, one line for the list). Modules are imported when their command runs.
 _COMMANDS = {
     "generate": ("kinit_cli.cli.generate", "Generate the weights of a spec into a file."),
+    "import": ("kinit_cli.cli.import_", "Write a Keras model down as a spec."),
     "inspect": ("kinit_cli.cli.inspect", "Show what is inside a weights file."),
 }
 

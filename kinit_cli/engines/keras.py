@@ -111,6 +111,8 @@ def _keras_tensor(tensor: TensorPlan, keras: Any, faults: list[str]) -> TensorPl
         return tensor  # a custom initializer's values are its own, whoever draws the others
     name = tensor.initializer.type.names[0]
     make = getattr(keras.initializers, tensor.initializer.type.class_name, None)
+    if make is None and not tensor.is_random:
+        return tensor
     if make is None:
         faults.append(f"{tensor.path}: Keras {keras.__version__} has no initializer {name}")
         return tensor

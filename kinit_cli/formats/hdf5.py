@@ -179,12 +179,14 @@ def _write_names(file: h5py.File, tensors: Sequence[TensorPlan]) -> None:
     import numpy as np
 
     weights_by_layer: dict[str, list[str]] = {}
-    for tensor in tensors:
+    # A model within the model is one layer to Keras, which then wants what is trained first.
+    for tensor in sorted(tensors, key=lambda tensor: not tensor.is_trainable):
         weights_by_layer.setdefault(tensor.layer, []).append(tensor.weight)
+    layers = list(dict.fromkeys(tensor.layer for tensor in tensors))
     write = _NameWriter(file)
-    for layer, weights in weights_by_layer.items():
-        write(layer, "weight_names", weights)
-    write(".", "layer_names", list(weights_by_layer))
+    for layer in layers:
+        write(layer, "weight_names", weights_by_layer[layer])
+    write(".", "layer_names", layers)
     file.attrs["keras_version"] = np.bytes_(_KERAS_GENERATION)
 
 

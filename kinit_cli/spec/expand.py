@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from kinit_cli.spec.expressions import ExpressionError, Number, evaluate, is_param_name
-from kinit_cli.spec.model import Layer, ModelSpec, Repeat
+from kinit_cli.layers.args import ONLY, LayerSource
+from kinit_cli.layers.base import LayerWeight, Shape
+from kinit_cli.spec.expressions import ExpressionError, Number, is_param_name
+from kinit_cli.spec.keras_paths import KerasPaths
+from kinit_cli.spec.model import AnyLayer, Layer, Model, ModelSpec, Repeat, TypedLayer
 from kinit_cli.spec.names import MAX_PATH_LENGTH, fill_name, name_fault
+from kinit_cli.spec.numbers import MAX_DIMENSION, evaluated, whole_number
 from kinit_cli.spec.problems import ProblemList, TreePath, fmt_value
 
 MAX_TENSORS = 1_000_000
 #: Layers and rounds of repeats: each takes time, with a weight or without.
 MAX_STEPS = 4 * MAX_TENSORS
 MAX_RANK = 32
-MAX_DIMENSION = 2**40
 MAX_ELEMENTS = 2**48
 
 
@@ -28,6 +32,8 @@ class WeightDecl:
     ----------
     path : str
         ``layer/weight``, the tensor's canonical name.
+    top_layer : str
+        The layer, or the outermost of the models around it: what Keras lists as one layer.
     initializer : object
         The initializer as written, or None for the default.
     is_shape_sound : bool
@@ -36,10 +42,15 @@ class WeightDecl:
     names : mapping of str to number
         Params and repeat indices that the initializer's expressions may use.
     tree_path : tuple
-        Where the weight stands in the document.
+        Where the weight stands in the document, or its layer, if that has a type.
+    typed : LayerWeight or None
+        What the layer's type says of the weight; None if the spec lists the weight itself.
+    keras_path : str or None
+        The weight's place in Keras's ``.weights.h5`` files; None if the layer has no type.
     """
 
     layer: str
+    top_layer: str
     weight: str
     path: str
     shape: tuple[int, ...]
@@ -48,6 +59,8 @@ class WeightDecl:
     initializer: Any
     names: Mapping[str, Number]
     tree_path: TreePath
+    typed: LayerWeight | None = None
+    keras_path: str | None = None
 
 
 def expand(
@@ -79,7 +92,7 @@ def evaluate_params(params: Mapping[str, Any], problems: ProblemList) -> dict[st
         path = ("params", name)
         if not is_param_name(name):
             problems.add(path, "a name of letters, digits and _", fmt_value(name), is_key=True)
-        number = _evaluate(value, names, path, problems)
+        number = evaluated(value, names, path, problems)
         # A param that failed still has a name: its users shall not be reported as well.
         names[name] = 1 if number is None else number
     return names
@@ -96,18 +109,6 @@ def validate_shape(shape: Sequence[Any], path: TreePath, problems: ProblemList) 
     return _Expander("float32", problems, 0).shape(numbers, {}, path)[0]
 
 
-def _evaluate(
-    value: Any, names: Mapping[str, Number], path: TreePath, problems: ProblemList
-) -> Number | None:
-    if not isinstance(value, str):
-        return value  # type: ignore[no-any-return]
-    try:
-        return evaluate(value, names)
-    except ExpressionError as error:
-        problems.add(path, "an expression with a value", fmt_value(value), str(error))
-        return None
-
-
 class _Expander:
     def __init__(self, dtype: str, problems: ProblemList, max_tensors: int | None) -> None:
         self._max_tensors = MAX_TENSORS if max_tensors is None else max_tensors
@@ -115,17 +116,26 @@ class _Expander:
         self._problems = problems
         self._n_tensors = 0
         self._n_steps = 0
+        self._keras = KerasPaths()
+        #: Names of the models around the layer, each with a `/` behind it.
+        self._prefix = ""
+        self._top_layer = ""
 
     def iter_weights(
-        self, layers: list[Layer | Repeat], names: Mapping[str, Number], path: TreePath
+        self, layers: list[AnyLayer], names: Mapping[str, Number], path: TreePath
     ) -> Iterator[WeightDecl]:
         for position, layer in enumerate(layers):
             self._count_step()
             layer_path = (*path, position)
-            if isinstance(layer, Repeat):
-                yield from self._iter_repeat(layer, names, layer_path)
-            else:
-                yield from self._iter_layer(layer, names, layer_path)
+            match layer:
+                case Repeat():
+                    yield from self._iter_repeat(layer, names, layer_path)
+                case Model():
+                    yield from self._iter_model(layer, names, layer_path)
+                case TypedLayer():
+                    yield from self._iter_typed(layer, names, layer_path)
+                case Layer():
+                    yield from self._iter_layer(layer, names, layer_path)
 
     def _iter_repeat(
         self, repeat: Repeat, names: Mapping[str, Number], path: TreePath
@@ -154,23 +164,17 @@ class _Expander:
     def _iter_layer(
         self, layer: Layer, names: Mapping[str, Number], path: TreePath
     ) -> Iterator[WeightDecl]:
-        layer_name = self._name(layer.name, names, (*path, "name"), is_key=False)
+        layer_name = self._prefix + self._name(layer.name, names, (*path, "name"))
         for template, weight in layer.weights.items():
             weight_path = (*path, "weights", template)
             weight_name = self._name(template, names, weight_path, is_key=True)
             shape, is_shape_sound = self.shape(weight.shape, names, (*weight_path, "shape"))
-            self._n_tensors += 1
-            if self._n_tensors > self._max_tensors:
-                self._stop(f"at most {self._max_tensors:,} tensors")
-            tensor_path = f"{layer_name}/{weight_name}"
-            if len(tensor_path) > MAX_PATH_LENGTH:
-                expected = f"a path of at most {MAX_PATH_LENGTH} characters"
-                got = f"{len(tensor_path)} characters"
-                self._problems.add(weight_path, expected, got, is_key=True)
+            self._count_tensor(f"{layer_name}/{weight_name}", weight_path)
             yield WeightDecl(
                 layer=layer_name,
+                top_layer=self._top_layer or layer_name,
                 weight=weight_name,
-                path=tensor_path,
+                path=f"{layer_name}/{weight_name}",
                 shape=shape,
                 is_shape_sound=is_shape_sound,
                 dtype=weight.dtype or self._dtype,
@@ -179,8 +183,98 @@ class _Expander:
                 tree_path=weight_path,
             )
 
+    def _iter_model(
+        self, model: Model, names: Mapping[str, Number], path: TreePath
+    ) -> Iterator[WeightDecl]:
+        outer = self._prefix, self._top_layer
+        name = self._name(model.name, names, (*path, "name"))
+        self._prefix, self._top_layer = f"{self._prefix}{name}/", self._top_layer or name
+        with self._keras.within(model.type):
+            yield from self.iter_weights(model.layers, names, (*path, "layers"))
+        self._prefix, self._top_layer = outer
+
+    def _iter_typed(
+        self, layer: TypedLayer, names: Mapping[str, Number], path: TreePath
+    ) -> Iterator[WeightDecl]:
+        from kinit_cli.layers.registry import find_type, layer_weights
+
+        kind = find_type(layer.type, (*path, "type"), self._problems)
+        layer_name = self._prefix + self._name(layer.name, names, (*path, "name"))
+        if kind is None:
+            return
+        keras_path = self._keras.add(kind.class_name)
+        source = self._source(layer, names, path)
+        n_by_group: Counter[str] = Counter()
+        for weight in layer_weights(kind, source):
+            self._check_size(weight.shape, path)
+            self._count_tensor(f"{layer_name}/{weight.name}", path)
+            group = f"{keras_path}/{weight.group}" if weight.group else keras_path
+            yield WeightDecl(
+                layer=layer_name,
+                top_layer=self._top_layer or layer_name,
+                weight=weight.name,
+                path=f"{layer_name}/{weight.name}",
+                shape=weight.shape,
+                is_shape_sound=True,
+                dtype=weight.dtype,
+                initializer=None,
+                names=names,
+                tree_path=path,
+                typed=weight,
+                keras_path=f"{group}/vars/{n_by_group[group]}",
+            )
+            n_by_group[group] += 1
+
+    def _source(
+        self, layer: TypedLayer, names: Mapping[str, Number], path: TreePath
+    ) -> LayerSource:
+        shape_path = (*path, "input_shape")
+        raw = layer.input_shape
+        if isinstance(raw, dict):
+            shapes = {
+                name: self._input_shape(sizes, names, (*shape_path, name))
+                for name, sizes in raw.items()
+            }
+        else:
+            shapes = {} if raw is None else {ONLY: self._input_shape(raw, names, shape_path)}
+        return LayerSource(
+            type_name=layer.type,
+            config=layer.config,
+            shapes=shapes,
+            names=names,
+            dtype=self._dtype,
+            path=(*path, "config"),
+            shape_path=shape_path,
+            problems=self._problems,
+        )
+
+    def _input_shape(self, sizes: list[Any], names: Mapping[str, Number], path: TreePath) -> Shape:
+        """Give a shape with the batch axis, 1 for each size at fault."""
+        if len(sizes) > MAX_RANK:
+            self._problems.add(path, f"at most {MAX_RANK} sizes", f"{len(sizes)}")
+            sizes = sizes[:MAX_RANK]
+        found: list[int | None] = [None]
+        for axis, size in enumerate(sizes):
+            number = None if size is None else self._whole(size, names, (*path, axis))
+            found.append(number if number is not None or size is None else 1)
+        return tuple(found)
+
+    def _count_tensor(self, tensor_path: str, path: TreePath) -> None:
+        self._n_tensors += 1
+        if self._n_tensors > self._max_tensors:
+            self._stop(f"at most {self._max_tensors:,} tensors")
+        if len(tensor_path) > MAX_PATH_LENGTH:
+            expected = f"a path of at most {MAX_PATH_LENGTH} characters"
+            self._problems.add(path, expected, f"{len(tensor_path)} characters", is_key=True)
+
+    def _check_size(self, shape: tuple[int, ...], path: TreePath) -> None:
+        n_elements = math.prod(shape)
+        if n_elements > MAX_ELEMENTS:
+            got = f"{n_elements:,} elements"
+            self._problems.add(path, f"at most 2**48 ({MAX_ELEMENTS:,}) elements", got)
+
     def _name(
-        self, template: str, names: Mapping[str, Number], path: TreePath, *, is_key: bool
+        self, template: str, names: Mapping[str, Number], path: TreePath, *, is_key: bool = False
     ) -> str:
         """Give a name with its expressions filled in, or one that nothing else has."""
         expected = "a name: parts joined by '/', each {expression} with a whole value"
@@ -204,27 +298,17 @@ class _Expander:
             self._problems.add(path, f"at most {MAX_RANK} dimensions", got)
             return (1,) * MAX_RANK, False
         dimensions = [
-            self._whole(dimension, names, (*path, axis), MAX_DIMENSION)
-            for axis, dimension in enumerate(written)
+            self._whole(dimension, names, (*path, axis)) for axis, dimension in enumerate(written)
         ]
         shape = tuple(1 if dimension is None else dimension for dimension in dimensions)
-        n_elements = math.prod(shape)
-        if n_elements > MAX_ELEMENTS:
-            got = f"{n_elements:,} elements"
-            self._problems.add(path, f"at most 2**48 ({MAX_ELEMENTS:,}) elements", got)
+        self._check_size(shape, path)
         return shape, None not in dimensions
 
     def _whole(
-        self, value: Any, names: Mapping[str, Number], path: TreePath, highest: int
+        self,
+        value: Any,
+        names: Mapping[str, Number],
+        path: TreePath,
+        highest: int = MAX_DIMENSION,
     ) -> int | None:
-        number = _evaluate(value, names, path, self._problems)
-        if number is None:
-            return None
-        if number != number // 1 or not 0 <= number <= highest:
-            got = fmt_value(number)
-            if isinstance(value, str):
-                got = f"{fmt_value(value)} = {got}"
-            hint = "use // for a whole quotient" if number != number // 1 else ""
-            self._problems.add(path, f"a whole number from 0 to {highest:,}", got, hint)
-            return None
-        return int(number)
+        return whole_number(value, names, path, self._problems, highest=highest)

@@ -1,13 +1,14 @@
-"""Read a spec from a file or stdin and apply what the command line changes."""
+"""Read a spec or a Keras model from a file or stdin and apply what the command line changes."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kinit_cli.errors import KinitError, suggest
 from kinit_cli.spec.document import MAX_BYTES, clean_data, parse_document
@@ -16,6 +17,8 @@ from kinit_cli.spec.model import ModelSpec, validate_structure
 from kinit_cli.spec.problems import ProblemList
 
 STDIN = "-"
+#: How a ``.keras`` archive begins.
+ARCHIVE_MAGIC = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +33,14 @@ class LoadedSpec:
         The spec as plain data, overrides applied: what an output file records.
     problems : ProblemList
         Problems found so far; planning adds its own and raises them all.
+    is_keras : bool
+        It was read from a Keras model.
     """
 
     model: ModelSpec
     document: dict[str, Any]
     problems: ProblemList
+    is_keras: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +72,18 @@ def load_spec(source: str | os.PathLike[str], overrides: Overrides | None = None
 
 
 def parse_spec(raw: bytes, source: str, overrides: Overrides | None = None) -> LoadedSpec:
-    """Parse a spec's bytes; `source` is its name in messages."""
+    """Parse a spec's bytes, or those of a Keras model; `source` is its name in messages."""
+    if raw.startswith(ARCHIVE_MAGIC):
+        raw = _read_archive(io.BytesIO(raw), source)
     document = parse_document(raw, source)
-    return check_spec(document.data, document.problems, overrides)
+    data, problems = document.data, document.problems
+    is_keras = isinstance(data, dict) and "class_name" in data and "layers" not in data
+    if is_keras:
+        from kinit_cli.spec.keras_model import keras_document
+
+        problems.raise_if_any()
+        data, problems = keras_document(data, source)
+    return replace(check_spec(data, problems, overrides), is_keras=is_keras)
 
 
 def check_spec(data: Any, problems: ProblemList, overrides: Overrides | None = None) -> LoadedSpec:
@@ -85,6 +100,9 @@ def check_spec(data: Any, problems: ProblemList, overrides: Overrides | None = N
 def _read(name: str) -> bytes:
     try:
         with Path(name).open("rb") as file:
+            # An archive holds the weights as well and may be large; only a part of it is read.
+            if file.peek(len(ARCHIVE_MAGIC)).startswith(ARCHIVE_MAGIC):
+                return _read_archive(file, name)
             return file.read(MAX_BYTES + 1)
     except IsADirectoryError as error:
         raise KinitError(f"{name}: expected a spec file, got a directory") from error
@@ -93,6 +111,12 @@ def _read(name: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise KinitError(f"{name!r}: expected a readable spec file, got: {reason}") from error
+
+
+def _read_archive(file: IO[bytes], source: str) -> bytes:
+    from kinit_cli.spec.keras_archive import read_config
+
+    return read_config(file, source)
 
 
 def _override(data: dict[str, Any], overrides: Overrides) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from kinit_cli.dtypes import DTYPES
 from kinit_cli.errors import suggest
 from kinit_cli.spec.problems import ProblemList, TreePath, fmt_value
 
+ModelType: TypeAlias = Literal["Sequential", "Functional"]
+MODEL_TYPES: tuple[str, ...] = get_args(ModelType)
 FansLayout: TypeAlias = Literal["keras", "torch"]
 LAYOUTS: tuple[str, ...] = get_args(FansLayout)
 
@@ -69,11 +71,24 @@ def _seed(value: Any) -> Any:
     return value
 
 
+def _input_shape(value: Any) -> Any:
+    shapes = list(value.values()) if isinstance(value, dict) else [value]
+    if not shapes or not all(isinstance(shape, list) for shape in shapes):
+        raise _problem("a list of sizes without the batch axis, or a mapping of such lists")
+    for size in itertools.chain.from_iterable(shapes):
+        if isinstance(size, bool) or not isinstance(size, int | float | str | None):
+            raise _problem("sizes: numbers, expressions, or null for one that may vary")
+    return value
+
+
 Expression: TypeAlias = Annotated[
     Any, PlainValidator(_expression), WithJsonSchema({"type": ["number", "string"]})
 ]
 DTypeName: TypeAlias = Annotated[
     str, PlainValidator(_dtype), WithJsonSchema({"type": "string", "enum": list(DTYPES)})
+]
+InputShape: TypeAlias = Annotated[
+    Any, PlainValidator(_input_shape), WithJsonSchema({"type": ["array", "object"]})
 ]
 Seed: TypeAlias = Annotated[
     int,
@@ -105,6 +120,23 @@ class Layer(_Strict):
     weights: dict[str, Weight]
 
 
+class TypedLayer(_Strict):
+    """A layer of one of Keras's types, whose weights follow from its config and input shape."""
+
+    name: str
+    type: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    input_shape: InputShape | None = None
+
+
+class Model(_Strict):
+    """A model within the model: layers whose names begin with its own."""
+
+    name: str
+    type: ModelType
+    layers: Layers
+
+
 class Repeat(_Strict):
     """Layers written once and repeated, with an index that names and expressions may use."""
 
@@ -114,16 +146,26 @@ class Repeat(_Strict):
 
 
 # Tags appear in pydantic's locations; these cannot be taken for a key of the spec.
-_LAYER_TAG, _REPEAT_TAG = "<layer>", "<repeat>"
+_LAYER_TAG, _REPEAT_TAG, _TYPED_TAG, _MODEL_TAG = "<layer>", "<repeat>", "<typed>", "<model>"
 
 
 def _layer_kind(value: Any) -> str:
-    return _REPEAT_TAG if isinstance(value, dict) and "repeat" in value else _LAYER_TAG
+    if not isinstance(value, dict):
+        return _LAYER_TAG
+    if "repeat" in value:
+        return _REPEAT_TAG
+    if "type" in value:
+        return _MODEL_TAG if value["type"] in MODEL_TYPES else _TYPED_TAG
+    return _LAYER_TAG
 
 
+AnyLayer: TypeAlias = Layer | Repeat | TypedLayer | Model
 Layers: TypeAlias = list[
     Annotated[
-        Annotated[Layer, Tag(_LAYER_TAG)] | Annotated[Repeat, Tag(_REPEAT_TAG)],
+        Annotated[Layer, Tag(_LAYER_TAG)]
+        | Annotated[Repeat, Tag(_REPEAT_TAG)]
+        | Annotated[TypedLayer, Tag(_TYPED_TAG)]
+        | Annotated[Model, Tag(_MODEL_TAG)],
         Discriminator(_layer_kind),
     ]
 ]
@@ -173,16 +215,18 @@ _GONE = object()
 def _mended(data: dict[str, Any], details: list[Any]) -> dict[str, Any]:
     """Copy a document with its faulty nodes replaced or removed, every index staying as it was."""
     copied: dict[str, Any] = copy.deepcopy(data)
-    paths = []
+    paths, foreign = [], set()
     for detail in details:
         path = _locate(data, detail["loc"])[0]
         is_missing = detail["type"] == "missing" and detail["loc"][-1] != "shape"
         paths.append((*path, detail["loc"][-1]) if is_missing else path)
+        if detail["type"] == "extra_forbidden":
+            foreign.add(path)
     for path in sorted(set(paths), key=len, reverse=True):
         parent: Any = copied
         for part in path[:-1]:
             parent = parent[part]
-        stand_in = _stand_in(path)
+        stand_in = _GONE if path in foreign else _stand_in(path)
         if stand_in is _GONE:
             parent.pop(path[-1], None)
         else:
@@ -204,7 +248,12 @@ def _stand_in(path: TreePath) -> Any:
     return _GONE
 
 
-_FIELDS: dict[str, type[BaseModel]] = {_LAYER_TAG: Layer, _REPEAT_TAG: Repeat}
+_FIELDS: dict[str, type[BaseModel]] = {
+    _LAYER_TAG: Layer,
+    _REPEAT_TAG: Repeat,
+    _TYPED_TAG: TypedLayer,
+    _MODEL_TAG: Model,
+}
 _EXPECTED = {
     "missing": "the key {key!r}",
     "dict_type": "a mapping",
@@ -224,12 +273,16 @@ def _add_problem(data: Any, detail: Any, problems: ProblemList) -> None:
     if kind == "extra_forbidden":
         known = _known_keys(loc)
         hint = suggest(str(loc[-1]), known) or f"known: {', '.join(known)}"
+        if loc[-1] == "weights" and "type" in known:
+            hint = "a layer has a 'type' or 'weights', not both"
         problems.add(path, "a known key", fmt_value(loc[-1]), hint, is_key=True)
     elif kind == "missing":
         problems.add(path, f"the key {loc[-1]!r}", "none", f"add {loc[-1]!r}")
     else:
         expected = _EXPECTED.get(kind, detail["msg"]).format(**context)
         problems.add(path, expected, fmt_value(found), _hint(kind, found, context))
+        if path and path[-1] in ("config", "input_shape"):
+            problems.silence(path)  # without it more would seem to be missing
 
 
 def _hint(kind: str, found: Any, context: dict[str, Any]) -> str:

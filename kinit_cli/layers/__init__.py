@@ -1,0 +1,1 @@
+"""Keras's layer types: which weights each has, with shapes, dtypes and default initializers."""
