@@ -191,6 +191,8 @@ Draw: TypeAlias = (
 )
 #: Draws that have no tiles: the whole tensor is made at once.
 EntireDraw: TypeAlias = Orthogonal | DeltaOrthogonal | Sparse
+#: Draws whose elements come from the stream.
+StreamedDraw: TypeAlias = Uniform | Normal | TruncatedNormal | BoundedNormal | EntireDraw
 
 
 def expected_moments(draw: Draw, shape: tuple[int, ...]) -> Moments | None:

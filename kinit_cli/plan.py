@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kinit_cli.draw import Called, Constant, ConstantArray, Draw, Eye, expected_moments
+from kinit_cli.draw import Called, Draw, StreamedDraw, expected_moments
 from kinit_cli.dtypes import DType
 from kinit_cli.initializers.base import Initializer
 from kinit_cli.origin import Origin
@@ -54,7 +54,7 @@ class TensorPlan:
     @property
     def is_random(self) -> bool:
         """Whether the elements are drawn from the stream."""
-        return not isinstance(self.draw, Constant | ConstantArray | Eye | Called)
+        return isinstance(self.draw, StreamedDraw)
 
     @property
     def n_bytes(self) -> int:

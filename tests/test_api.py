@@ -154,7 +154,7 @@ def test_large_tensors_are_the_same_on_any_number_of_threads(dtype: str, jobs: i
         ({"path": "../b"}, "path: expected a path"),
         ({"dtype": "float31"}, "dtype: expected a dtype"),
         ({"dtype": np.complex64}, "dtype: expected a dtype"),
-        ({"dtype": "int32"}, "expected zeros, ones, constant or identity"),
+        ({"dtype": "int32"}, "expected zeros, ones, constant, identity or dirac"),
         ({"layout": "jax"}, "layout: expected"),
     ],
 )

@@ -299,13 +299,13 @@ def test_existing_output_is_refused_without_force(kinit: Kinit, small_spec: Path
 def test_an_internal_error_is_exit_2_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_spec: Path
 ) -> None:
-    from kinit_cli import plan
+    from kinit_cli import planner
     from kinit_cli.cli.main import run
 
     def fail(spec: object, **options: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(plan, "make_plan", fail)
+    monkeypatch.setattr(planner, "make_plan", fail)
     monkeypatch.delenv("KINIT_DEBUG", raising=False)
     assert run(["generate", str(small_spec), "--dry-run"]) == 2
     assert capsys.readouterr().err == (

@@ -24,7 +24,11 @@ SEED_OF_K = framework_seed(named_stream_key(7, "a/k"))
 # --- what is called -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", sorted(DTYPES.keys() - {"bfloat16"}))  # not for .npy
+#: .npy has no names for the others.
+NPY_DTYPES = [name for name in DTYPES if not name.startswith(("bfloat", "float8"))]
+
+
+@pytest.mark.parametrize("dtype", sorted(NPY_DTYPES))
 def test_a_function_fills_a_tensor_of_any_dtype(dtype: str, tmp_path: Path) -> None:
     step = 1 / 11 if dtype == "bool" else 2
     weight = written({"ramp": {"step": step}}, dtype=dtype)

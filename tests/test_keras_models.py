@@ -130,9 +130,11 @@ def test_problems_name_the_layer() -> None:
         "m.json (layer 'f'): layers[3].input_shape: expected a size that is known (the last one), "
         "got null",
         "m.json (layer 'e'): layers[1].config.kernel_initializer: expected a known initializer, "
-        "got 'Mine'; known: constant, glorot_normal, glorot_uniform, he_normal, he_uniform, "
-        "identity, lecun_normal, lecun_uniform, ones, orthogonal, random_normal, random_uniform, "
-        "truncated_normal, variance_scaling, zeros",
+        "got 'Mine'; known: constant, delta_orthogonal, dirac, eye, glorot_normal, glorot_uniform, "
+        "he_normal, he_uniform, identity, kaiming_normal, kaiming_uniform, lecun_normal, "
+        "lecun_uniform, ones, orthogonal, orthogonal_, random_normal, random_uniform, sparse, "
+        "stft, trunc_normal, truncated_normal, variance_scaling, xavier_normal, xavier_uniform, "
+        "zeros; for code of your own: --allow-code MODULE:Mine",
     ]
 
 

@@ -153,7 +153,7 @@ spec.yaml:7:5: layers[3].input_shape: expected a list of sizes without the batch
 spec.yaml:7:44: layers[3].config.units: expected a whole number from 1 to 1,099,511,627,776, got 'd / 2' = 1.5; use // for a whole quotient
 spec.yaml:7:58: layers[3].config.dtype: expected a dtype, mixed_float16 or mixed_bfloat16, got 'float23'; did you mean 'float32'?
 spec.yaml:8:41: layers[4].input_shape: expected a size that is known (the last one), got null
-spec.yaml:9:85: layers[5].config.kernel_initializer: expected a known initializer, got 'he_norml'; did you mean 'he_normal'?
+spec.yaml:9:85: layers[5].config.kernel_initializer: expected a known initializer, got 'he_norml'; did you mean 'he_normal'? For code of your own: --allow-code MODULE:he_norml
 spec.yaml:10:66: layers[6].weights: expected a known key, got 'weights'; a layer has a 'type' or 'weights', not both
 spec.yaml:11:85: layers[7].config.bias_initializer: expected zeros, ones or constant for the bias of an LSTM with unit_forget_bias, got random_normal; set unit_forget_bias: false
 spec.yaml:12:74: layers[8].config.axis: expected axes from -2 to 1, got 3
