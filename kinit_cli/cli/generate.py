@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from kinit_cli.formats.base import Writer
     from kinit_cli.pipeline import Output
     from kinit_cli.plan import Plan
-    from kinit_cli.summary import FileSummary
+    from kinit_cli.summary import FileSummary, TensorSummary
+
+    Accept = Callable[[Sequence[TensorSummary]], None]
 
 STDOUT = "-"
 #: A table longer than this shows its beginning and end; inspect shows it all.
@@ -50,6 +52,7 @@ _MAX_ROWS = 60
 )
 @jobs_option
 @click.option("-f", "--force", is_flag=True, help="Replace the output if it exists.")
+@click.option("--locked", is_flag=True, help="Fail unless every digest is that of SPEC.lock.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
 @json_option
 @quiet_option
@@ -63,6 +66,7 @@ def command(
     engine: str,
     jobs: int | None,
     force: bool,
+    locked: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -77,9 +81,12 @@ def command(
 
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'; or --dry-run to write nothing.")
+    if locked and spec == STDIN:
+        raise click.UsageError("'--locked' needs a spec with a name: its lock is beside it.")
     if out == STDOUT and as_json:
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
     plan = make_plan(load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings)))
+    accept = _enforce_lock(plan, spec) if locked else _accept_all
     if not quiet or out == STDOUT:
         # What goes to stdout may have no place to record the seed.
         _tell_seed(plan)
@@ -90,16 +97,30 @@ def command(
         return
     assert out is not None
     if out == STDOUT:
-        _write_to_stdout(plan, format_name, engine, jobs, quiet=quiet)
+        _write_to_stdout(plan, format_name, engine, jobs, accept, quiet=quiet)
         return
     output = _output(plan, out, format_name, force=force)
     if spec != STDIN and output.target.exists() and output.target.samefile(spec):
         raise OutputError(f"{out}: expected an output, got the spec itself")
-    summary = _run(plan, output, engine, jobs, quiet=quiet)
+    summary = _run(plan, output, engine, jobs, accept, quiet=quiet)
     if as_json:
         echo_json("generate", {"is_seed_drawn": plan.is_seed_drawn, **summary.to_json()})
     elif not quiet:
         _render(summary, to_stderr=False)
+
+
+def _enforce_lock(plan: Plan, spec: str) -> Accept:
+    """Check that this is the spec that was locked; give what checks the digests later."""
+    from kinit_cli.lockfile import default_lock_path, read_lock
+    from kinit_cli.locking import Enforcer, validate_lockable
+
+    validate_lockable(plan, spec)
+    path = default_lock_path(spec)
+    return Enforcer(read_lock(path), plan, str(path)).accept
+
+
+def _accept_all(tensors: Sequence[TensorSummary]) -> None:
+    """Let any digests pass."""
 
 
 def _tell_seed(plan: Plan) -> None:
@@ -123,7 +144,9 @@ def _output(plan: Plan, out: str, format_name: str | None, *, force: bool) -> Ou
     return Output(target=Path(out), writer=writer, force=force)
 
 
-def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bool) -> FileSummary:
+def _run(
+    plan: Plan, output: Output, engine: str, jobs: int | None, accept: Accept, *, quiet: bool
+) -> FileSummary:
     from kinit_cli.engines.registry import get_engine
     from kinit_cli.engines.saving import seconds_saved_generating
     from kinit_cli.formats.atomic import check_target
@@ -141,11 +164,17 @@ def _run(plan: Plan, output: Output, engine: str, jobs: int | None, *, quiet: bo
             on_fault=tell_fault,
             is_alone=True,
         )
-        return generate(plan, output, engine=chosen, jobs=jobs, progress=advance)
+        return generate(plan, output, engine=chosen, jobs=jobs, progress=advance, accept=accept)
 
 
 def _write_to_stdout(
-    plan: Plan, format_name: str | None, engine: str, jobs: int | None, *, quiet: bool
+    plan: Plan,
+    format_name: str | None,
+    engine: str,
+    jobs: int | None,
+    accept: Accept,
+    *,
+    quiet: bool,
 ) -> None:
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
@@ -155,7 +184,7 @@ def _write_to_stdout(
     writer = _stdout_writer(plan, format_name)
     with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
         output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
-        summary = _run(plan, output, engine, jobs, quiet=quiet)
+        summary = _run(plan, output, engine, jobs, accept, quiet=quiet)
         _copy_to_stdout(output.target)
     if not quiet:
         _render(summary, to_stderr=True)
