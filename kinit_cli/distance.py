@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Elements at once: their float64 copies stay in cache.
-_BLOCK = 2**16
+_BLOCK = 2**15
 #: Integers below are exact in float64.
 _EXACT_BELOW = 2.0**53
 
@@ -108,15 +108,23 @@ def _of_block(a: NDArray[Any], b: NDArray[Any], tolerance: Tolerance, start: int
             return Distance()
     # Signalling NaN become quiet ones, and what overflows is told as infinite.
     with np.errstate(all="ignore"):
-        unequal = places[~_are_equal(_plain(a[places]), _plain(b[places]))]
-        x, y = _plain(a[unequal]), _plain(b[unequal])
+        x, y = _plain(a[places]), _plain(b[places])
+        equal, unequal = _are_equal(x, y), places
+        if equal.any():
+            x, y, unequal = x[~equal], y[~equal], places[~equal]
         apart, size = _apart(x, y), np.maximum(_sizes(x), _sizes(y))
-        # Each divided first: the distance of two numbers may exceed float64.
-        relative = np.where(np.isinf(apart), np.abs(x / size - y / size), apart / size)
+        relative = apart / size
+        is_close = apart <= tolerance.atol + tolerance.rtol * size
+        too_far = np.flatnonzero(np.isinf(apart))
+        if too_far.size:
+            # Each divided first: the distance of two numbers may exceed float64.
+            far_size = size[too_far]
+            relative[too_far] = np.abs(x[too_far] / far_size - y[too_far] / far_size)
+            is_close[too_far] = relative[too_far] <= tolerance.rtol
         is_finite = np.isfinite(size)
-        is_near = apart <= tolerance.atol + tolerance.rtol * size
-        is_near[np.isinf(apart)] = (relative <= tolerance.rtol)[np.isinf(apart)]
-        is_close = is_finite & is_near
+        is_close &= is_finite
+        if not is_finite.all():
+            apart, relative = apart[is_finite], relative[is_finite]
     beyond = unequal[~is_close]
 
     def spot(indices: NDArray[Any]) -> Spot | None:
@@ -130,8 +138,8 @@ def _of_block(a: NDArray[Any], b: NDArray[Any], tolerance: Tolerance, start: int
         n_values=unequal.size,
         n_beyond=beyond.size,
         n_not_finite=int(np.count_nonzero(~is_finite)),
-        max_abs=_max(apart[is_finite]),
-        max_rel=_max(relative[is_finite]),
+        max_abs=_max(apart),
+        max_rel=_max(relative),
         first_bits=spot(places) if is_one_dtype else None,
         first_value=spot(unequal),
         first_beyond=spot(beyond),

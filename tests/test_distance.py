@@ -124,8 +124,9 @@ def test_it_is_symmetric(pair: tuple[Any, Any], tolerance: Tolerance) -> None:
 def test_nothing_is_apart_from_itself(pair: tuple[Any, Any]) -> None:
     for values in pair:
         assert distance(values, values.copy(), EXACT) == Distance()
-        swapped = values.byteswap().view(values.dtype.newbyteorder())
-        assert distance(values, swapped, EXACT) == Distance()
+        if values.dtype.kind != "V":
+            swapped = values.byteswap().view(values.dtype.newbyteorder())
+            assert distance(values, swapped, EXACT) == Distance()
 
 
 @pytest.mark.parametrize("tolerance", [Tolerance(rtol=0.03), Tolerance(atol=0.02, rtol=0.01)])
