@@ -67,7 +67,7 @@ class Distance:
     first_beyond: Spot | None = None
 
     def joined(self, other: Distance) -> Distance:
-        """Give the distance of both parts of two arrays."""
+        """Give the distance of this part of two arrays and the one that comes after it."""
         return Distance(
             n_bits=self.n_bits + other.n_bits,
             n_values=self.n_values + other.n_values,
@@ -75,9 +75,9 @@ class Distance:
             n_not_finite=self.n_not_finite + other.n_not_finite,
             max_abs=_larger(self.max_abs, other.max_abs),
             max_rel=_larger(self.max_rel, other.max_rel),
-            first_bits=_earlier(self.first_bits, other.first_bits),
-            first_value=_earlier(self.first_value, other.first_value),
-            first_beyond=_earlier(self.first_beyond, other.first_beyond),
+            first_bits=self.first_bits or other.first_bits,
+            first_value=self.first_value or other.first_value,
+            first_beyond=self.first_beyond or other.first_beyond,
         )
 
 
@@ -210,9 +210,3 @@ def _larger(one: float | None, other: float | None) -> float | None:
     if one is None or other is None:
         return other if one is None else one
     return max(one, other)
-
-
-def _earlier(one: Spot | None, other: Spot | None) -> Spot | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one if one.index <= other.index else other

@@ -165,6 +165,7 @@ def test_zeros_and_nans() -> None:
     assert (found.first_value.index, found.first_value.b.bits) == (2, "7fc00001")
     # In another dtype the NaN are the same ones.
     assert distance(a, a.astype(np.float64), EXACT).n_values == 0
+    assert distance(b, a.astype(np.float64), EXACT).n_values == 3
 
 
 def test_large_integers_are_compared_exactly() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -493,3 +495,31 @@ def test_a_copy_of_the_file_is_as_good(target: str) -> None:
     else:
         shutil.copy(target, "copy")
         assert verify_file("copy").is_same
+
+
+PEAK = """
+import resource, sys
+from kinit_cli.difference import diff_files
+from kinit_cli.verification import verify_file
+path = sys.argv[1]
+found = diff_files(path, path, jobs=2), verify_file(path, jobs=2)
+assert all(one.is_same for one in found)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, found[1].n_bytes)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file() -> None:
+    if sys.platform != "linux":
+        pytest.skip("ru_maxrss is in KiB on Linux only")
+    peaks = {}
+    for n_tiles in (8, 96):
+        weights = f"kernel: {{shape: [{n_tiles}, {TILE_ELEMENTS}], initializer: ones}}"
+        name = f"{n_tiles}.h5"
+        written(name, f"seed: 1\nlayers: [{{name: a, weights: {{{weights}}}}}]")
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, name], capture_output=True, text=True, check=True
+        )
+        peaks[n_tiles], n_bytes = map(int, done.stdout.split())
+        assert n_bytes == 4 * n_tiles * TILE_ELEMENTS
+    assert peaks[96] - peaks[8] < 30
