@@ -103,10 +103,7 @@ def generate(
         finally:
             layout.close()
         accept(tensors)
-        text = manifest_text(plan, {tensor.path: tensor.digest or "" for tensor in tensors})
-        output.writer.seal(temporary, text)
-        if sidecar is not None:
-            sidecar.write_text(text + "\n", encoding="utf-8")
+        _seal(plan, output.writer, temporary, sidecar, tensors)
     return FileSummary(
         source=output.shown_as or str(output.target),
         format=output.writer.name,
@@ -159,6 +156,20 @@ def _stage_sidecar(stack: ExitStack, output: Output) -> Path | None:
         return None
     sidecar = output.target.with_name(output.target.name + SIDECAR_SUFFIX)
     return stack.enter_context(staged(sidecar, is_directory=False, force=output.force))
+
+
+def _seal(
+    plan: Plan,
+    writer: Writer,
+    temporary: Path,
+    sidecar: Path | None,
+    tensors: Sequence[TensorSummary],
+) -> None:
+    """Write the manifest, whose digests are known now."""
+    text = manifest_text(plan, {tensor.path: tensor.digest or "" for tensor in tensors})
+    writer.seal(temporary, text)
+    if sidecar is not None:
+        sidecar.write_text(text + "\n", encoding="utf-8")
 
 
 # --- tiles ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -32,8 +32,18 @@ from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
+    from kinit_cli.engines.base import Engine
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
     from kinit_cli.spec.load import LoadedSpec
+
+
+class _About(TypedDict):
+    source: str
+    format: str
+    layout: str
+    n_parameters: int
+    n_bytes: int
+    seconds: float
 
 
 def verify_file(
@@ -81,22 +91,12 @@ def verify_file(
         pairs = _pairs(file, expected, pattern)
         comparison = Comparison(file, {pair.path: pair.entry for pair in pairs if not pair.fault})
         part = comparison.part_of(plan)
-        seconds_saved = seconds_saved_generating(part, jobs)
-        engine = get_engine(
-            "auto", seconds_saved=seconds_saved, on_fault=on_fault, is_alone=is_alone
-        )
-        prepare(part, engine)
-        made = fill(
-            part, comparison, engine=engine, jobs=jobs, progress=progress, is_measured=False
-        )
-    digests = {tensor.path: tensor.digest for tensor in made}
+        saved = seconds_saved_generating(part, jobs)
+        engine = get_engine("auto", seconds_saved=saved, on_fault=on_fault, is_alone=is_alone)
+        digests = _regenerate(part, comparison, engine, jobs, progress)
     checks = [_check(pair, comparison, digests.get(pair.path), manifest) for pair in pairs]
     checks += _unfounded_records(manifest, {pair.path for pair in pairs}, expected, pattern)
-    compared = [pair.entry for pair in pairs if pair.entry and not pair.fault]
-    return Verification(
-        source=os.fspath(path),
-        format=file.format,
-        layout=file.layout,
+    verification = Verification(
         method="regenerated",
         spec=spec.problems.source_map.source if spec else None,
         seed=None if plan.is_seed_drawn else plan.seed,
@@ -104,11 +104,10 @@ def verify_file(
         engine=engine.name,
         origin=None,
         tensors=tuple(checks),
-        n_parameters=sum(entry.n_elements for entry in compared),
-        n_bytes=sum(entry.n_bytes for entry in compared),
-        seconds=time.perf_counter() - started,
         notes=tuple(notes),
+        **_about(path, file, pairs),
     )
+    return replace(verification, seconds=time.perf_counter() - started)
 
 
 def verify_digests(
@@ -140,10 +139,7 @@ def verify_digests(
         digests = _hash(file, compared, jobs or default_jobs(), progress)
     found = {entry.path: digest for entry, digest in zip(compared, digests, strict=True)}
     checks = [_check_digest(pair, found, manifest.tensors.get(pair.path)) for pair in pairs]
-    return Verification(
-        source=os.fspath(path),
-        format=file.format,
-        layout=file.layout,
+    verification = Verification(
         method="digests",
         spec=None,
         seed=manifest.seed,
@@ -151,10 +147,22 @@ def verify_digests(
         engine=None,
         origin=manifest.origin,
         tensors=tuple(checks),
+        notes=tuple(file.notes),
+        **_about(path, file, pairs),
+    )
+    return replace(verification, seconds=time.perf_counter() - started)
+
+
+def _about(path: str | os.PathLike[str], file: WeightsFile, pairs: Sequence[Pair]) -> _About:
+    """Give what both ways tell of a file; they fill in the time."""
+    compared = [pair.entry for pair in pairs if pair.entry and not pair.fault]
+    return _About(
+        source=os.fspath(path),
+        format=file.format,
+        layout=file.layout,
         n_parameters=sum(entry.n_elements for entry in compared),
         n_bytes=sum(entry.n_bytes for entry in compared),
-        seconds=time.perf_counter() - started,
-        notes=tuple(file.notes),
+        seconds=0.0,
     )
 
 
@@ -229,6 +237,15 @@ def _pairs(
             "run without a pattern to compare them all"
         )
     return pairs
+
+
+def _regenerate(
+    part: Plan, comparison: Comparison, engine: Engine, jobs: int, progress: Progress | None
+) -> dict[str, str | None]:
+    """Make tensors again, compare them, and give the digest of each by its path."""
+    prepare(part, engine)
+    made = fill(part, comparison, engine=engine, jobs=jobs, progress=progress, is_measured=False)
+    return {tensor.path: tensor.digest for tensor in made}
 
 
 # --- results ----------------------------------------------------------------------------------
