@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 from kinit_cli.errors import KinitError, SpecError
 
 if TYPE_CHECKING:
-    from kinit_cli.api import arrays, generate, tensor
+    from kinit_cli.api import arrays, diff, generate, tensor, verify
 
 __version__ = "0.1.0"
 
-__all__ = ["KinitError", "SpecError", "__version__", "arrays", "generate", "tensor"]
+__all__ = [
+    "KinitError",
+    "SpecError",
+    "__version__",
+    "arrays",
+    "diff",
+    "generate",
+    "tensor",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

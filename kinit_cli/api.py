@@ -1,4 +1,4 @@
-"""The Python API: one tensor, the tensors of a spec, a file of them."""
+"""The Python API: one tensor, the tensors of a spec, a file of them, and what is in files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from kinit_cli.initializers.custom import CustomInitializers
 from kinit_cli.means import Means
 from kinit_cli.plan import Plan
 from kinit_cli.planner import make_plan, plan_tensor
-from kinit_cli.spec.load import Overrides, check_spec, load_spec
+from kinit_cli.spec.load import LoadedSpec, Overrides, check_spec, load_spec
 from kinit_cli.spec.problems import ProblemList, SourceMap
 from kinit_cli.workers import default_jobs
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
+    from kinit_cli.checks import Verification
+    from kinit_cli.difference import FileDiff
     from kinit_cli.summary import FileSummary
 
 #: A spec's file, or its contents as plain data.
@@ -245,6 +247,95 @@ def generate(
     return pipeline.generate(plan, target, engine=chosen, jobs=means.jobs, progress=progress)
 
 
+def verify(
+    file: str | os.PathLike[str],
+    *,
+    spec: Spec | None = None,
+    seed: int | None = None,
+    dtype: str | None = None,
+    params: Mapping[str, float] | None = None,
+    pattern: str | None = None,
+    quick: bool = False,
+    jobs: int | None = None,
+) -> Verification:
+    """Make a weights file's tensors again and compare every bit, as ``kinit verify`` does.
+
+    Parameters
+    ----------
+    file : str or path
+        A weights file of any format that kinit reads.
+    spec : str, path or mapping, optional
+        In place of the one that the file records; `seed`, `dtype` and `params` change it as for
+        `generate`.
+    pattern : str, optional
+        Only tensors of this path, or whose path matches it as a case-sensitive glob.
+    quick : bool
+        Only compare the elements' digests with those that the file records; without a `spec`.
+    jobs : int, optional
+        Threads; the cores that this process may use if absent. The result does not depend on it.
+
+    Returns
+    -------
+    Verification
+        Its `is_same` says whether all is as it should be, its `differing` what is not.
+
+    Raises
+    ------
+    KinitError
+        The file cannot be read or made again, or the spec has problems.
+    ValueError
+        A spec, or a change of one, is given where there is none to be used.
+    """
+    from kinit_cli.verification import verify_digests, verify_file
+
+    is_changed = any(change is not None for change in (seed, dtype, params))
+    if (quick and spec is not None) or (is_changed and spec is None):
+        raise ValueError("seed, dtype and params change a spec, and quick takes none")
+    if quick:
+        return verify_digests(file, pattern=pattern, jobs=jobs)
+    loaded = None if spec is None else _load(spec, seed, dtype, params)
+    return verify_file(file, spec=loaded, pattern=pattern, jobs=jobs)
+
+
+def diff(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    pattern: str | None = None,
+    jobs: int | None = None,
+) -> FileDiff:
+    """Compare the tensors of two weights files, as ``kinit diff`` does.
+
+    Parameters
+    ----------
+    a, b : str or path
+        Weights files of any formats that kinit reads.
+    rtol, atol : float, optional
+        Elements are close if they are at most atol + rtol * max(|a|, |b|) apart. With neither,
+        only identical tensors are the same.
+    pattern, jobs
+        As for `verify`.
+
+    Returns
+    -------
+    FileDiff
+        Its `is_same` says whether no tensor differs, its `differing` which do.
+
+    Raises
+    ------
+    KinitError
+        A file cannot be read.
+    """
+    from kinit_cli.difference import diff_files
+    from kinit_cli.distance import Tolerance
+
+    has_tolerance = rtol is not None or atol is not None
+    tolerance = Tolerance(rtol=rtol or 0.0, atol=atol or 0.0) if has_tolerance else None
+    return diff_files(a, b, pattern=pattern, tolerance=tolerance, jobs=jobs)
+
+
 def _plan(
     spec: Spec,
     seed: int | None,
@@ -253,6 +344,12 @@ def _plan(
     initializers: Mapping[str, Any] | None,
 ) -> Plan:
     customs = CustomInitializers(objects=initializers)
+    return make_plan(_load(spec, seed, dtype, params), customs=customs)
+
+
+def _load(
+    spec: Spec, seed: int | None, dtype: str | None, params: Mapping[str, float] | None
+) -> LoadedSpec:
     overrides = Overrides(
         seed=_whole(seed),
         dtype=dtype,
@@ -260,8 +357,8 @@ def _plan(
     )
     if isinstance(spec, Mapping):
         problems = ProblemList(SourceMap(source="spec"))
-        return make_plan(check_spec(_plain(spec), problems, overrides), customs=customs)
-    return make_plan(load_spec(spec, overrides), customs=customs)
+        return check_spec(_plain(spec), problems, overrides)
+    return load_spec(spec, overrides)
 
 
 def _whole(value: Any) -> Any:

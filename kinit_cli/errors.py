@@ -66,6 +66,10 @@ class OutputError(KinitError):
     """An output that cannot be written: it exists, does not fit, or the system refused."""
 
 
+class LockError(KinitError):
+    """What a spec gives is not what its lock says."""
+
+
 class InitializerError(KinitError):
     """A function that initialises a tensor failed, or returned something else than asked for."""
 

@@ -122,10 +122,10 @@ def parse_manifest(text: str, source: str) -> Manifest:
                 f"got {raw['kinit']!r}; a newer kinit may read it"
             )
         return Manifest(
-            stream=None if raw["stream"] is None else _whole(raw["stream"]),
-            seed=_whole(raw["seed"]),
+            stream=None if raw["stream"] is None else parse_whole(raw["stream"]),
+            seed=parse_whole(raw["seed"]),
             spec=dict(raw["spec"]),
-            tensors={str(path): _record(record) for path, record in raw["tensors"].items()},
+            tensors={str(path): parse_record(record) for path, record in raw["tensors"].items()},
             origin=parse_origin(raw["origin"]) if "origin" in raw else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -174,14 +174,28 @@ def _expectation(tensor: TensorPlan, manifest: Manifest) -> Expectation:
     )
 
 
-def _whole(value: Any) -> int:
+def parse_whole(value: Any) -> int:
+    """Check a whole number below 2^64.
+
+    Raises
+    ------
+    TypeError
+        It is none.
+    """
     if type(value) is not int or not 0 <= value < 2**64:
         raise TypeError(f"{value!r} is no whole number")
     return value
 
 
-def _record(raw: Mapping[str, Any]) -> TensorRecord:
-    shape = tuple(_whole(size) for size in raw["shape"])
+def parse_record(raw: Mapping[str, Any]) -> TensorRecord:
+    """Read what is recorded of one tensor.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        It is something else.
+    """
+    shape = tuple(parse_whole(size) for size in raw["shape"])
     digest = str(raw["digest"])
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise ValueError(f"{digest[:80]!r} is no digest")

@@ -10,7 +10,7 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from kinit_cli.formats.base import OpenLayout, Writer
 from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
-from kinit_cli.meter import Meter, TileStats
+from kinit_cli.meter import TileStats
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.returned import call_function
 from kinit_cli.stream import STREAM_VERSION
@@ -61,7 +61,13 @@ class Output:
 
 
 def generate(
-    plan: Plan, output: Output, *, engine: Engine, jobs: int, progress: Progress | None = None
+    plan: Plan,
+    output: Output,
+    *,
+    engine: Engine,
+    jobs: int,
+    progress: Progress | None = None,
+    accept: Callable[[Sequence[TensorSummary]], None] = lambda tensors: None,
 ) -> FileSummary:
     """Generate every tensor of a plan into a file or directory.
 
@@ -69,6 +75,8 @@ def generate(
     ----------
     jobs : int
         Number of threads, at least 1; the bytes do not depend on it.
+    accept : callable, optional
+        Called with what was generated before the output takes its place; it may raise.
 
     Returns
     -------
@@ -84,9 +92,7 @@ def generate(
     started = time.perf_counter()
     validate_output(plan, output)
     # On this thread, where an interrupt is heard, and before there is a file to leave behind.
-    kinds = {(type(tensor.draw), tensor.dtype.name) for tensor in plan.tensors}
-    engine.prepare((draw, numpy_dtype(name)) for draw, name in kinds)
-    raise_noted()
+    prepare(plan, engine)
     with ExitStack() as stack:
         sidecar = _stage_sidecar(stack, output)
         temporary = stack.enter_context(
@@ -94,14 +100,11 @@ def generate(
         )
         layout = output.writer.lay_out(plan, temporary)
         try:
-            tensors = _fill(plan, layout, engine, jobs, progress or (lambda n_bytes: None))
+            tensors = fill(plan, layout, engine=engine, jobs=jobs, progress=progress)
         finally:
             layout.close()
-        digests = {tensor.path: tensor.digest or "" for tensor in tensors}
-        text = manifest_text(plan, digests, output.writer.stored_names(plan))
-        output.writer.seal(temporary, text)
-        if sidecar is not None:
-            sidecar.write_text(text + "\n", encoding="utf-8")
+        accept(tensors)
+        _seal(plan, output.writer, temporary, sidecar, tensors)
     return FileSummary(
         source=output.shown_as or str(output.target),
         format=output.writer.name,
@@ -116,6 +119,13 @@ def generate(
         origin=plan.origin,
         notes=plan.notes,
     )
+
+
+def prepare(plan: Plan, engine: Engine) -> None:
+    """Make an engine ready for a plan; what takes long or fails does so here."""
+    kinds = {(type(tensor.draw), tensor.dtype.name) for tensor in plan.tensors}
+    engine.prepare((draw, numpy_dtype(name)) for draw, name in kinds)
+    raise_noted()
 
 
 def validate_output(plan: Plan, output: Output) -> None:
@@ -149,6 +159,21 @@ def _stage_sidecar(stack: ExitStack, output: Output) -> Path | None:
     return stack.enter_context(staged(sidecar, is_directory=False, force=output.force))
 
 
+def _seal(
+    plan: Plan,
+    writer: Writer,
+    temporary: Path,
+    sidecar: Path | None,
+    tensors: Sequence[TensorSummary],
+) -> None:
+    """Write the manifest, whose digests are known now."""
+    digests = {tensor.path: tensor.digest or "" for tensor in tensors}
+    text = manifest_text(plan, digests, writer.stored_names(plan))
+    writer.seal(temporary, text)
+    if sidecar is not None:
+        sidecar.write_text(text + "\n", encoding="utf-8")
+
+
 # --- tiles ----------------------------------------------------------------------------------
 
 
@@ -172,26 +197,47 @@ class _Span:
 class _TileResult:
     tensor_index: int
     tile_index: int
-    stats: TileStats
+    stats: TileStats | None
     digest: bytes
     n_bytes: int
 
 
-def _fill(
-    plan: Plan, layout: OpenLayout, engine: Engine, jobs: int, progress: Progress
+def fill(
+    plan: Plan,
+    layout: OpenLayout,
+    *,
+    engine: Engine,
+    jobs: int,
+    progress: Progress | None = None,
+    is_measured: bool = True,
 ) -> list[TensorSummary]:
+    """Generate every tensor of a plan, tile by tile, into wherever the layout puts it.
+
+    Parameters
+    ----------
+    engine : Engine
+        `prepare` was called with it.
+    is_measured : bool
+        Take statistics, which a use that needs only the digests can do without.
+
+    Returns
+    -------
+    list of TensorSummary
+        In the order of the plan; without `stats` if nothing was measured.
+    """
+    progress = progress or (lambda n_bytes: None)
     collectors: dict[int, _Collector] = {}
     summaries: list[TensorSummary | None] = [None] * len(plan.tensors)
     for index, tensor in enumerate(plan.tensors):
         if not tensor.n_elements:
-            summaries[index] = _Collector(tensor).summary()
-    worker = _Worker(plan, layout, engine, jobs)
+            summaries[index] = _Collector(tensor, is_measured=is_measured).summary()
+    worker = _Worker(plan, layout, engine, jobs, is_measured=is_measured)
     units = _iter_units(plan, engine.span_elements)
     for _, results in iter_results(worker, units, jobs=jobs, stop=worker.stop):
         for result in results:
             index = result.tensor_index
             if index not in collectors:
-                collectors[index] = _Collector(plan.tensors[index])
+                collectors[index] = _Collector(plan.tensors[index], is_measured=is_measured)
             if collectors[index].add(result):
                 summaries[index] = collectors.pop(index).summary()
             progress(result.n_bytes)
@@ -240,7 +286,10 @@ class _StoppedError(Exception):
 class _Worker:
     """Does the units of work; called from many threads at once."""
 
-    def __init__(self, plan: Plan, layout: OpenLayout, engine: Engine, jobs: int) -> None:
+    def __init__(
+        self, plan: Plan, layout: OpenLayout, engine: Engine, jobs: int, *, is_measured: bool
+    ) -> None:
+        self._is_measured = is_measured
         self._plan = plan
         self._layout = layout
         self._engine = engine
@@ -293,18 +342,18 @@ class _Worker:
             yield self._finish(tensor_index, tile_index, out)
 
     def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> _TileResult:
-        stats = self._meter().measure(out)
+        stats = self._measure(out) if self._is_measured else None
         digest = piece_digest(out)
         offset = tile_index * TILE_ELEMENTS * out.itemsize
         self._layout.write(tensor_index, offset, out.view(np.uint8).data)
         return _TileResult(tensor_index, tile_index, stats, digest, out.nbytes)
 
-    def _meter(self) -> Meter:
+    def _measure(self, out: NDArray[Any]) -> TileStats:
         local = self._local
         if not hasattr(local, "meter"):
             local.meter = self._engine.make_meter()
-        meter: Meter = local.meter
-        return meter
+        stats: TileStats = local.meter.measure(out)
+        return stats
 
     def _buffer(self, tensor: TensorPlan, n_elements: int) -> NDArray[Any]:
         """Give the thread's own memory for a span as an array of the tensor's dtype."""
@@ -319,15 +368,17 @@ class _Worker:
 class _Collector:
     """Joins the results of one tensor's tiles."""
 
-    def __init__(self, tensor: TensorPlan) -> None:
+    def __init__(self, tensor: TensorPlan, *, is_measured: bool) -> None:
         self._tensor = tensor
+        self._is_measured = is_measured
         self._stats = StatsAccumulator()
         self._digest = TensorDigest()
         self._n_tiles_left = math.ceil(tensor.n_elements / TILE_ELEMENTS)
 
     def add(self, result: _TileResult) -> bool:
         """Take a tile's result; tell whether it was the last one."""
-        self._stats.add(result.tile_index, result.stats)
+        if result.stats is not None:
+            self._stats.add(result.tile_index, result.stats)
         self._digest.add(result.tile_index, result.digest)
         self._n_tiles_left -= 1
         return self._n_tiles_left == 0
@@ -342,7 +393,7 @@ class _Collector:
             dtype=tensor.dtype.name,
             n_elements=tensor.n_elements,
             n_bytes=tensor.n_bytes,
-            stats=self._stats.result(),
+            stats=self._stats.result() if self._is_measured else None,
             expected_mean=expected.mean if expected else None,
             expected_std=expected.stddev if expected else None,
             initializer=str(tensor.initializer),

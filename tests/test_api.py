@@ -205,3 +205,24 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_a_spec_as_text_is_a_file_and_not_the_text_itself() -> None:
     with pytest.raises(KinitError, match="expected a"):
         kinit_cli.arrays(SMALL_SPEC)
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def test_verify_and_diff_take_what_the_commands_take(tmp_path: Path) -> None:
+    spec = {"params": {"n": 3}, "layers": [{"name": "a", "weights": {"k": {"shape": ["n", 2]}}}]}
+    one, other = tmp_path / "one.h5", tmp_path / "other.h5"
+    kinit_cli.generate(spec, one, seed=1)
+    kinit_cli.generate(spec, other, seed=1, dtype="float64")
+    assert kinit_cli.verify(one).is_same
+    assert kinit_cli.verify(one, quick=True, pattern="a/*").method == "digests"
+    assert kinit_cli.verify(other, spec=spec, dtype="float64").is_same
+    (tensor,) = kinit_cli.verify(one, spec=spec, params={"n": 4}, jobs=2).differing
+    assert tensor.status == "shape"
+    for wrong in ({"seed": 1}, {"quick": True, "spec": spec}):
+        with pytest.raises(ValueError, match="quick takes none"):
+            kinit_cli.verify(one, **wrong)  # type: ignore[arg-type]
+    assert not kinit_cli.diff(one, other).is_same
+    assert kinit_cli.diff(one, other, rtol=1e-6, pattern="a/k", jobs=1).is_same
+    assert kinit_cli.diff(one, one).is_same

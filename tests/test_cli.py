@@ -45,6 +45,9 @@ Commands:
   generate  Generate the weights of a spec into a file.
   import    Write a Keras model down as a spec.
   inspect   Show what is inside a weights file.
+  verify    Make a weights file again and compare every bit.
+  diff      Compare the tensors of two weights files.
+  lock      Write down the digests of a spec's tensors, or check them.
 
   Example: kinit generate spec.yaml -o weights.h5
 """
@@ -87,6 +90,14 @@ def test_help_is_complete(kinit: Kinit) -> None:
         (["inspect"], "Missing argument 'FILE'"),
         (["inspect", "nope.h5"], "nope.h5"),
         (["inspect", "small.yaml"], "small.yaml"),
+        (["verify", "nope.h5"], "nope.h5: expected an HDF5 file"),
+        (["verify", "w.h5", "--seed", "3"], "'--seed', '--dtype' and '--set' change a spec; give"),
+        (["verify", "w.h5", "--quick", "--spec", "small.yaml"], "it takes no '--spec'"),
+        (["verify", "w.h5", "--spec", "nope.yaml"], "nope.yaml: expected a spec file"),
+        (["diff", "a.h5"], "Missing argument 'B'"),
+        (["diff", "a.h5", "b.h5"], "a.h5: expected an HDF5 file"),
+        (["diff", "a.h5", "b.h5", "--rtol", "nan"], "'--rtol': expected a finite number, 0 or"),
+        (["diff", "a.h5", "b.h5", "--atol", "-1"], "'--atol': expected a finite number, 0 or"),
     ],
 )
 def test_wrong_use_is_one_message_and_exit_2(
@@ -294,6 +305,32 @@ def test_existing_output_is_refused_without_force(kinit: Kinit, small_spec: Path
     assert kinit("generate", "small.yaml", "-o", "w.h5", "--force").returncode == 0
     assert target.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n"
     assert sorted(path.name for path in small_spec.parent.iterdir()) == ["small.yaml", "w.h5"]
+
+
+def test_verify_and_diff_exit_with_1_if_anything_differs(kinit: Kinit, small_spec: Path) -> None:
+    assert kinit("generate", "small.yaml", "-o", "a.h5", "--quiet").returncode == 0
+    for arguments in (
+        ["verify", "a.h5"],
+        ["verify", "a.h5", "--quick"],
+        ["verify", "a.h5", "dense/*", "--spec", "small.yaml"],
+        ["diff", "a.h5", "a.h5"],
+    ):
+        done = kinit(*arguments, "--quiet")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), arguments
+    with h5py.File(small_spec.parent / "a.h5", "a") as file:
+        file["dense/bias"][3] = 1e-3
+    assert kinit("generate", "small.yaml", "-o", "b.h5", "--quiet").returncode == 0
+    for arguments in (
+        ["verify", "a.h5"],
+        ["verify", "a.h5", "--quick"],
+        ["verify", "b.h5", "--spec", "small.yaml", "--seed", "8"],
+        ["diff", "a.h5", "b.h5"],
+        ["diff", "a.h5", "b.h5", "--atol", "0.9e-3"],
+    ):
+        done = kinit(*arguments, "--quiet")
+        assert (done.returncode, done.stdout, done.stderr) == (1, b"", b""), arguments
+    assert kinit("diff", "a.h5", "b.h5", "--atol", "1.1e-3").returncode == 0
+    assert b"dense/bias  1 of 10  [3]  0.0       0.001" in kinit("verify", "a.h5").stdout
 
 
 def test_an_internal_error_is_exit_2_without_a_traceback(

@@ -63,6 +63,7 @@ def test_the_pages_are_there() -> None:
         "keras-models.md",
         "spec.md",
         "stream.md",
+        "verify.md",
     }
     n_blocks = {page.name: len(doc_pages.parse_blocks(read(page))) for page in PAGES}
     assert n_blocks["README.md"] >= 3
@@ -71,6 +72,7 @@ def test_the_pages_are_there() -> None:
     assert n_blocks["formats.md"] >= 12
     assert n_blocks["json.md"] >= 4
     assert n_blocks["spec.md"] >= 15
+    assert n_blocks["verify.md"] >= 8
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

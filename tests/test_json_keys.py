@@ -7,14 +7,17 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
 import pytest
 
+from kinit_cli.checks import CheckStatus, Method
 from kinit_cli.cli.main import JSON_SCHEMA_VERSION, run
+from kinit_cli.difference import DiffStatus
 from kinit_cli.initializers.registry import INITIALIZER_TYPES
+from kinit_cli.locking import Change
 from kinit_cli.origin import Origin
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
@@ -124,6 +127,36 @@ def check_document(document: Any, column: str) -> None:
                 check_object(item, documented(heading))
 
 
+def check_verification(document: Any) -> None:
+    check_object(document, documented("What verify prints"))
+    if document["origin"]:
+        check_object(document["origin"], documented("An origin"))
+    for tensor in document["tensors"]:
+        check_object(tensor, documented("A verified tensor"))
+        if tensor["first"]:
+            check_object(tensor["first"], documented("A first difference"))
+            for side in ("expected", "found"):
+                check_object(tensor["first"][side], documented("An element"))
+
+
+def check_diff(document: Any) -> None:
+    check_object(document, documented("What diff prints"))
+    for tensor in document["tensors"]:
+        check_object(tensor, documented("A compared tensor"))
+        if tensor["first"]:
+            check_object(tensor["first"], documented("A first difference of two files"))
+            for side in "ab":
+                check_object(tensor["first"][side], documented("An element"))
+
+
+def check_lock(document: Any) -> None:
+    column, rows = ("check", "changes") if document["check"] else ("write", "tensors")
+    check_object(document, documented("What lock prints", column))
+    heading = "A changed tensor" if document["check"] else "A locked tensor"
+    for tensor in document[rows]:
+        check_object(tensor, documented(heading))
+
+
 class Runs:
     """Runs commands in a folder and gives the documents that they print."""
 
@@ -207,6 +240,85 @@ def test_what_may_be_null_sometimes_is(runs: Runs) -> None:
     }
 
 
+def null_keys_of(objects: list[Any]) -> set[str]:
+    return {key for item in objects for key, value in item.items() if value is None}
+
+
+def nullable(heading: str) -> set[str]:
+    return {key for key, types in documented(heading).items() if "null" in types}
+
+
+def statuses_of(heading: str, key: str) -> set[str]:
+    """Give what the page says a key can be."""
+    section = re.split(rf"^##+ {re.escape(heading)}$", PAGE.read_text("utf-8"), flags=re.M)[1]
+    (row,) = re.findall(rf"^\| `{key}` \| string \| (.*) \|$", section, re.M)[:1]
+    return set(re.findall(r"`(\w+)`", row))
+
+
+def test_verify_has_the_keys_of_the_page(runs: Runs) -> None:
+    runs("generate", "spec.yaml", "-o", "w.h5")
+    runs("generate", "spec.yaml", "-o", "w/")
+    documents = [runs("verify", "w.h5"), runs("verify", "w/", "--quick")]
+    with h5py.File("w.h5", "a") as file:
+        file["dense/kernel"][3, 4] = 0.5
+        del file["dense/flag"]
+        file["more"] = np.zeros(3)
+        file.attrs["kinit"] = file.attrs["kinit"].replace('"dtype":"bool"', '"dtype":"int8"')
+    documents.append(runs("verify", "w.h5", exit_code=1))
+    documents.append(runs("verify", "w.h5", "--quick", exit_code=1))
+    documents.append(runs("verify", write_file_of_another_origin("w"), "--quick"))
+    Path("seedless.yaml").write_text("layers: [{name: a, weights: {bias: {shape: [2]}}}]", "utf-8")
+    write_foreign_file()
+    documents.append(runs("verify", "foreign.h5", "--spec", "seedless.yaml", exit_code=1))
+    for document in documents:
+        assert document["command"] == "verify"
+        check_verification(document)
+    assert null_keys_of(documents) == nullable("What verify prints")
+    tensors = [tensor for document in documents for tensor in document["tensors"]]
+    assert null_keys_of(tensors) == nullable("A verified tensor")
+    assert statuses_of("A verified tensor", "status") == set(get_args(CheckStatus))
+    assert statuses_of("What verify prints", "method") == set(get_args(Method))
+
+
+def test_diff_has_the_keys_of_the_page(runs: Runs) -> None:
+    with h5py.File("a.h5", "w") as a, h5py.File("b.h5", "w") as b:
+        for name, one, other in (
+            ("same", np.zeros(3), np.zeros(3)),
+            ("zero", np.zeros(3), -np.zeros(3)),
+            ("close", np.ones(3), np.full(3, 1.001)),
+            ("far", np.ones(3), np.full(3, 2.0)),
+            ("shape", np.ones(3), np.ones(4)),
+            ("text", "a", "a"),
+        ):
+            a[name], b[name] = one, other
+        a["a"], b["b"] = 1.0, 2.0
+    documents = [
+        runs("diff", "a.h5", "b.h5", exit_code=1),
+        runs("diff", "a.h5", "b.h5", "--rtol", "0.01", exit_code=1),
+        runs("diff", "a.h5", "a.h5", "same"),
+    ]
+    for document in documents:
+        assert document["command"] == "diff"
+        check_diff(document)
+    assert null_keys_of(documents) == nullable("What diff prints")
+    tensors = [tensor for document in documents for tensor in document["tensors"]]
+    assert null_keys_of(tensors) == nullable("A compared tensor")
+    statuses = {tensor["status"] for tensor in tensors}
+    assert statuses == statuses_of("A compared tensor", "status") == set(get_args(DiffStatus))
+
+
+def test_lock_has_the_keys_of_the_page(runs: Runs) -> None:
+    documents = [runs("lock", "spec.yaml"), runs("lock", "spec.yaml", "--check")]
+    text = SPEC.replace("[20, 10]", "[20, 11]").replace("flag", "flags")
+    Path("spec.yaml").write_text(text, encoding="utf-8")
+    documents.append(runs("lock", "spec.yaml", "--check", exit_code=1))
+    for document in documents:
+        assert document["command"] == "lock"
+        check_lock(document)
+    assert null_keys_of(documents[2]["changes"]) == nullable("A changed tensor")
+    assert statuses_of("A changed tensor", "change") == set(get_args(Change))
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
@@ -215,6 +327,7 @@ def test_what_may_be_null_sometimes_is(runs: Runs) -> None:
         ("spec", ["generate", "bad.yaml", "--dry-run"]),
         ("spec", ["generate", "nothing.yaml", "--dry-run"]),
         ("error", ["inspect", "absent.h5"]),
+        ("lock", ["generate", "spec.yaml", "-o", "w.h5", "--locked"]),
         ("system", ["generate", "spec.yaml", "-o", "w.h5"]),
         ("memory", ["generate", "spec.yaml", "-o", "w.h5"]),
         ("internal", ["generate", "spec.yaml", "-o", "w.h5"]),
@@ -231,7 +344,11 @@ def test_errors_have_the_keys_of_the_page(
     if kind in raised:
         monkeypatch.delenv("KINIT_DEBUG", raising=False)
         monkeypatch.setattr("kinit_cli.pipeline.generate", fail_with(raised[kind]))
-    document = runs(*arguments, exit_code=2)
+    if kind == "lock":
+        runs("lock", "spec.yaml")
+        text = Path("spec.yaml.lock").read_text("utf-8").replace('"digest": "', '"digest": "f')
+        Path("spec.yaml.lock").write_text(re.sub(r'.("\})', r"\1", text), "utf-8")
+    document = runs(*arguments, exit_code=1 if kind == "lock" else 2)
     check_object(document, documented("An error"))
     check_object(document["error"], documented("An error", table=1))
     assert document["error"]["kind"] == kind

@@ -258,7 +258,7 @@ def test_plans_are_frozen(kind: type, field: str) -> None:
 
 def test_the_public_names() -> None:
     assert kinit_cli.__all__ == [
-        "KinitError", "SpecError", "__version__", "arrays", "generate", "tensor",
+        "KinitError", "SpecError", "__version__", "arrays", "diff", "generate", "tensor", "verify",
     ]  # fmt: skip
     assert kinit_cli.__all__ == sorted(kinit_cli.__all__)
     assert all(hasattr(kinit_cli, name) for name in kinit_cli.__all__)

@@ -35,7 +35,12 @@ def _imported(*argv: str) -> tuple[int, set[str], str]:
 
 @pytest.mark.parametrize(
     "argv",
-    [("--help",), ("--version",), ("generate", "--help"), ("inspect", "--help"), ("generat",)],
+    [
+        ("--help",),
+        ("--version",),
+        *((name, "--help") for name in ("generate", "inspect", "verify", "diff", "lock")),
+        ("generat",),
+    ],
     ids=" ".join,
 )
 def test_nothing_heavy_is_imported(argv: tuple[str, ...]) -> None:

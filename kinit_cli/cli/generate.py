@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from kinit_cli.means import Means
     from kinit_cli.pipeline import Output
     from kinit_cli.plan import Plan
-    from kinit_cli.summary import FileSummary
+    from kinit_cli.summary import FileSummary, TensorSummary
+
+    Accept = Callable[[Sequence[TensorSummary]], None]
 
 STDOUT = "-"
 #: A table longer than this shows its beginning and end; inspect shows it all.
@@ -93,6 +95,7 @@ def _parse_separator(ctx: click.Context, param: click.Parameter, value: str | No
 )
 @jobs_option
 @click.option("-f", "--force", is_flag=True, help="Replace the output if it exists.")
+@click.option("--locked", is_flag=True, help="Fail unless every digest is that of SPEC.lock.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
 @json_option
 @quiet_option
@@ -110,6 +113,7 @@ def command(
     device: str | None,
     jobs: int | None,
     force: bool,
+    locked: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -126,6 +130,8 @@ def command(
 
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'; or --dry-run to write nothing.")
+    if locked and spec == STDIN:
+        raise click.UsageError("'--locked' needs a spec with a name: its lock is beside it.")
     if out == STDOUT and as_json:
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
     if device is not None and engine not in ("auto", "tensorflow"):
@@ -134,6 +140,7 @@ def command(
     customs = CustomInitializers(allowed=allow_code)
     loaded = load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings))
     plan = make_plan(loaded, customs=customs)
+    accept = _enforce_lock(plan, spec) if locked else _accept_all
     if not quiet or out == STDOUT:
         # What goes to stdout may have no place to record the seed.
         _tell_seed(plan)
@@ -147,16 +154,30 @@ def command(
         return
     assert out is not None
     if out == STDOUT:
-        _write_to_stdout(plan, format_name, options, means, quiet=quiet)
+        _write_to_stdout(plan, format_name, options, means, accept, quiet=quiet)
         return
     output = _output(plan, out, format_name, options, force=force)
     if spec != STDIN and output.target.exists() and output.target.samefile(spec):
         raise OutputError(f"{out}: expected an output, got the spec itself")
-    summary = _run(plan, output, means, quiet=quiet)
+    summary = _run(plan, output, means, accept, quiet=quiet)
     if as_json:
         echo_json("generate", {"is_seed_drawn": plan.is_seed_drawn, **summary.to_json()})
     elif not quiet:
         _render(summary, to_stderr=False)
+
+
+def _enforce_lock(plan: Plan, spec: str) -> Accept:
+    """Check that this is the spec that was locked; give what checks the digests later."""
+    from kinit_cli.lockfile import default_lock_path, read_lock
+    from kinit_cli.locking import Enforcer, validate_lockable
+
+    validate_lockable(plan, spec)
+    path = default_lock_path(spec)
+    return Enforcer(read_lock(path), plan, str(path)).accept
+
+
+def _accept_all(tensors: Sequence[TensorSummary]) -> None:
+    """Let any digests pass."""
 
 
 def _tell_seed(plan: Plan) -> None:
@@ -182,7 +203,7 @@ def _output(
     return Output(target=Path(out), writer=writer, force=force)
 
 
-def _run(plan: Plan, output: Output, means: Means, *, quiet: bool) -> FileSummary:
+def _run(plan: Plan, output: Output, means: Means, accept: Accept, *, quiet: bool) -> FileSummary:
     from kinit_cli.formats.atomic import check_target
     from kinit_cli.pipeline import generate
     from kinit_cli.render_progress import make_progress
@@ -192,11 +213,19 @@ def _run(plan: Plan, output: Output, means: Means, *, quiet: bool) -> FileSummar
     plan = means.drawn(plan)
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
         engine = means.engine_for(plan, on_fault=tell_fault)
-        return generate(plan, output, engine=engine, jobs=means.jobs, progress=advance)
+        return generate(
+            plan, output, engine=engine, jobs=means.jobs, progress=advance, accept=accept
+        )
 
 
 def _write_to_stdout(
-    plan: Plan, format_name: str | None, options: FormatOptions, means: Means, *, quiet: bool
+    plan: Plan,
+    format_name: str | None,
+    options: FormatOptions,
+    means: Means,
+    accept: Accept,
+    *,
+    quiet: bool,
 ) -> None:
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
@@ -206,7 +235,7 @@ def _write_to_stdout(
     writer = _stdout_writer(plan, format_name, options)
     with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
         output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
-        summary = _run(plan, output, means, quiet=quiet)
+        summary = _run(plan, output, means, accept, quiet=quiet)
         _copy_to_stdout(output.target)
     if not quiet:
         _render(summary, to_stderr=True)

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import click
 
 from kinit_cli import __version__, interrupts
-from kinit_cli.errors import KinitError, SpecError, suggest
+from kinit_cli.errors import KinitError, LockError, SpecError, suggest
 
 EXIT_FINE, EXIT_DIFFERS, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
@@ -38,6 +38,9 @@ _COMMANDS = {
     "generate": ("kinit_cli.cli.generate", "Generate the weights of a spec into a file."),
     "import": ("kinit_cli.cli.import_", "Write a Keras model down as a spec."),
     "inspect": ("kinit_cli.cli.inspect", "Show what is inside a weights file."),
+    "verify": ("kinit_cli.cli.verify", "Make a weights file again and compare every bit."),
+    "diff": ("kinit_cli.cli.diff", "Compare the tensors of two weights files."),
+    "lock": ("kinit_cli.cli.lock", "Write down the digests of a spec's tensors, or check them."),
 }
 
 
@@ -186,6 +189,10 @@ def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
             click.echo("\n".join(map(str, error.problems)), err=True)
         _say(f"{n_problems} problem{'s' if n_problems > 1 else ''} in the spec")
         return _failed(argv, "spec", str(error), [_problem_json(p) for p in error.problems])
+    except LockError as error:
+        _say(str(error))
+        _failed(argv, "lock", str(error))
+        return EXIT_DIFFERS
     except KinitError as error:
         _say(str(error))
         return _failed(argv, "error", str(error))

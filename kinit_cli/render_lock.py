@@ -1,0 +1,35 @@
+"""Showing what `lock --check` found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kinit_cli.locking import fmt_change
+from kinit_cli.render import make_console
+from kinit_cli.render_rows import MAX_ROWS, plural, print_outcome, print_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kinit_cli.locking import LockCheck
+
+
+def render_lock_check(check: LockCheck, name: str, *, console: Console | None = None) -> None:
+    """Print the tensors that are not as the lock `name` has them, and the outcome."""
+    console = console or make_console()
+    changes = check.changes
+    if changes:
+        rows = [(change.path, fmt_change(change)) for change in changes[:MAX_ROWS]]
+        print_rows(console, ("tensor", "change"), rows, n_rows=len(changes))
+    n_tensors = plural(len(check.made.tensors), "tensor")
+    print_outcome(console, f"{name}: {_outcome(check, n_tensors)}", is_good=check.is_up_to_date)
+
+
+def _outcome(check: LockCheck, n_tensors: str) -> str:
+    if check.is_up_to_date:
+        return f"up to date, {n_tensors}"
+    if check.changes:
+        verb = "is" if len(check.changes) == 1 else "are"
+        return f"{plural(len(check.changes), 'tensor')} {verb} not as locked"
+    what = "the spec" if check.is_spec_changed else "the stream's version or the seed"
+    return f"{what} has changed, though every tensor is as locked; lock it anew"
