@@ -51,7 +51,7 @@ class Case:
     def seeded(self) -> dict[str, Any]:
         """Give the config with the seed that the engine is to derive, computed another way."""
         config = dict(self.initializer["config"])
-        if self.initializer["class_name"] not in ("Zeros", "Ones", "Constant", "Identity"):
+        if self.initializer["class_name"] not in ("Zeros", "Ones", "Constant", "Identity", "STFT"):
             text = f"kinit/1/name\0{SEED}\0{self.path}"
             number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
             config.setdefault("seed", number % (2**31 - 2))
@@ -90,6 +90,9 @@ def _constants(dtypes: tuple[str, ...]) -> list[tuple[dict[str, Any], list[int],
         found += [(eye, [3, 5], dtype), (eye, [4, 2], dtype)]
         found.append(({"class_name": "Constant", "config": {"value": 0.1}}, [3], dtype))
     found += [(zeros, [3], "bool"), (ones, [3], "bool")]
+    wave = {"class_name": "STFT", "config": {"side": "imag", "window": "hann", "periodic": True}}
+    found += [({"class_name": "STFT", "config": {}}, [16, 1, 9], "float32")]
+    found += [(wave, [8, 1, 5], "float64")] if "float64" in dtypes else []
     found.append(({"class_name": "Identity", "config": {"gain": 2}}, [3, 3], "int32"))
     return found
 

@@ -324,7 +324,7 @@ def test_arguments_that_are_refused(arguments: tuple[Any, ...], said: str) -> No
             "he_normal",
             (3,),
             "int32",
-            "a/b: he_normal: expected zeros, ones, constant or identity "
+            "a/b: he_normal: expected zeros, ones, constant, identity or dirac "
             "for the dtype int32, got random real numbers; choose a float dtype",
         ),
         (
