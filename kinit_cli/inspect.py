@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -21,42 +20,20 @@ from kinit_cli.engines.saving import seconds_saved_measuring
 from kinit_cli.errors import KinitError, WeightsFileError, suggest
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.interrupts import raise_noted
-from kinit_cli.meter import TileStats
+from kinit_cli.pieces import Piece, iter_units
+from kinit_cli.stored_names import recorded_names
 from kinit_cli.summary import FileSummary, StatsAccumulator, TensorStats, TensorSummary
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kinit_cli.engines.base import Engine
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
     from kinit_cli.manifest import Expectation, Manifest
-    from kinit_cli.meter import Meter
+    from kinit_cli.meter import Meter, TileStats
 
-_MAX_BATCH = 256
 _MAX_SUGGESTIONS_FROM = 2000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tile:
-    """A tile of a tensor that has several."""
-
-    entry: TensorEntry
-    index: int
-
-    def n_bytes(self) -> int:
-        n_elements = min(TILE_ELEMENTS, self.entry.n_elements - self.index * TILE_ELEMENTS)
-        return n_elements * (self.entry.n_bytes // self.entry.n_elements)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Batch:
-    """Tensors of at most a tile each."""
-
-    entries: tuple[TensorEntry, ...]
-
-    def n_bytes(self) -> int:
-        return sum(entry.n_bytes for entry in self.entries)
 
 
 def inspect_file(
@@ -101,7 +78,7 @@ def inspect_file(
         engine = _choose_engine(numeric, jobs, on_fault, is_alone)
         engine.prepare({(None, entry.element) for entry in numeric if entry.element is not None})
         raise_noted()
-        stats = _measure(_Worker(file, engine), numeric, jobs, progress or _ignore)
+        stats = _measure(_Worker(file, numeric, engine), jobs, progress or _ignore)
     tensors = tuple(
         _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
     )
@@ -149,74 +126,51 @@ def _choose_engine(
 
 def _measure(
     worker: _Worker,
-    entries: Sequence[TensorEntry],
     jobs: int,
     progress: Callable[[int], object],
 ) -> dict[str, TensorStats]:
     """Measure tensors, each in tiles; the result does not depend on the number of threads."""
-    stats: dict[str, TensorStats] = {}
+    entries = worker.entries
+    stats = {one.path: StatsAccumulator().result() for one in entries if not one.n_elements}
     accumulator = StatsAccumulator()
-    for task, result in iter_results(worker, _iter_tasks(entries), jobs=jobs):
-        if isinstance(task, _Batch):
-            assert isinstance(result, list)
-            stats.update(zip((entry.path for entry in task.entries), result, strict=True))
-        else:
-            assert isinstance(result, TileStats)
-            accumulator.add(task.index, result)
-            if (task.index + 1) * TILE_ELEMENTS >= task.entry.n_elements:
-                stats[task.entry.path] = accumulator.result()
+    units = iter_units(entry.n_elements for entry in entries)
+    for unit, results in iter_results(worker, units, jobs=jobs):
+        n_bytes = 0
+        for piece, result in zip(unit, results, strict=True):
+            entry = entries[piece.tensor_index]
+            n_bytes += (piece.stop - piece.start) * (entry.n_bytes // entry.n_elements)
+            accumulator.add(piece.tile_index, result)
+            if piece.stop == entry.n_elements:
+                stats[entry.path] = accumulator.result()
                 accumulator = StatsAccumulator()
-        progress(task.n_bytes())
+        progress(n_bytes)
         raise_noted()
     return stats
 
 
 class _Worker:
-    """Does the tasks; called from many threads at once."""
+    """Measures pieces of tensors; called from many threads at once."""
 
-    def __init__(self, file: WeightsFile, engine: Engine) -> None:
+    def __init__(self, file: WeightsFile, entries: Sequence[TensorEntry], engine: Engine) -> None:
+        self.entries = entries
         self._file = file
         self._engine = engine
         self._local = threading.local()
 
-    def __call__(self, task: _Tile | _Batch) -> TileStats | list[TensorStats]:
-        if isinstance(task, _Tile):
-            return self._measure(task.entry, task.index)
-        return [_whole(self._measure(entry, 0)) for entry in task.entries]
-
-    def _measure(self, entry: TensorEntry, index: int) -> TileStats:
-        if not hasattr(self._local, "meter"):
-            self._local.meter = self._engine.make_meter()
-            self._local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
-        meter: Meter = self._local.meter
-        start = index * TILE_ELEMENTS
-        stop = min(start + TILE_ELEMENTS, entry.n_elements)
-        return meter.measure(self._file.read(entry, start, stop, self._local.memory))
-
-
-def _whole(tile: TileStats) -> TensorStats:
-    accumulator = StatsAccumulator()
-    accumulator.add(0, tile)
-    return accumulator.result()
-
-
-def _iter_tasks(entries: Iterable[TensorEntry]) -> Iterator[_Tile | _Batch]:
-    """Cut large tensors into tiles, and gather small ones, in order, up to a tile's size."""
-    batch: list[TensorEntry] = []
-    n_gathered = 0
-    for entry in entries:
-        is_full = n_gathered + entry.n_elements > TILE_ELEMENTS or len(batch) == _MAX_BATCH
-        if batch and is_full:
-            yield _Batch(entries=tuple(batch))
-            batch, n_gathered = [], 0
-        if entry.n_elements > TILE_ELEMENTS:
-            for index in range(-(-entry.n_elements // TILE_ELEMENTS)):
-                yield _Tile(entry=entry, index=index)
-        else:
-            batch.append(entry)
-            n_gathered += entry.n_elements
-    if batch:
-        yield _Batch(entries=tuple(batch))
+    def __call__(self, unit: tuple[Piece, ...]) -> list[TileStats]:
+        local = self._local
+        if not hasattr(local, "meter"):
+            local.meter = self._engine.make_meter()
+            local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
+        meter: Meter = local.meter
+        return [
+            meter.measure(
+                self._file.read(
+                    self.entries[piece.tensor_index], piece.start, piece.stop, local.memory
+                )
+            )
+            for piece in unit
+        ]
 
 
 def _tensor_summary(
@@ -264,17 +218,9 @@ def _expected(
         reasons = "; ".join(str(error).splitlines())
         notes.append(f"the spec that the file records cannot be used: {reasons}")
         return {}
-    if file.format == "npy" and len(expected) == len(file.entries) == 1:
-        # One .npy file is called what the user likes; the manifest knows the tensor's path.
-        expected = {file.entries[0].path: next(iter(expected.values()))}
-    else:
-        expected = {_stored_name(manifest, path): what for path, what in expected.items()}
+    names = recorded_names(file, manifest)
+    expected = {names.get(path, path): what for path, what in expected.items()}
     return _matching(file.entries, expected, notes)
-
-
-def _stored_name(manifest: Manifest, path: str) -> str:
-    record = manifest.tensors.get(path)
-    return path if record is None or record.name is None else record.name
 
 
 def _matching(
