@@ -254,8 +254,11 @@ def verify(
     seed: int | None = None,
     dtype: str | None = None,
     params: Mapping[str, float] | None = None,
+    initializers: Mapping[str, Any] | None = None,
     pattern: str | None = None,
     quick: bool = False,
+    engine: str = "auto",
+    device: str | None = None,
     jobs: int | None = None,
 ) -> Verification:
     """Make a weights file's tensors again and compare every bit, as ``kinit verify`` does.
@@ -267,10 +270,14 @@ def verify(
     spec : str, path or mapping, optional
         In place of the one that the file records; `seed`, `dtype` and `params` change it as for
         `generate`.
+    initializers : mapping of str to object, optional
+        Custom initializers by the names that the spec has for them.
     pattern : str, optional
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
     quick : bool
         Only compare the elements' digests with those that the file records; without a `spec`.
+    engine, device
+        As for `generate`; values that Keras drew are drawn by Keras.
     jobs : int, optional
         Threads; the cores that this process may use if absent. The result does not depend on it.
 
@@ -294,7 +301,13 @@ def verify(
     if quick:
         return verify_digests(file, pattern=pattern, jobs=jobs)
     loaded = None if spec is None else _load(spec, seed, dtype, params)
-    return verify_file(file, spec=loaded, pattern=pattern, jobs=jobs)
+    return verify_file(
+        file,
+        spec=loaded,
+        pattern=pattern,
+        customs=CustomInitializers(objects=initializers),
+        means=Means(engine=engine, device=device, jobs=jobs or 0),
+    )
 
 
 def diff(

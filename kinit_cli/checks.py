@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from kinit_cli.elements import Element
     from kinit_cli.formats.weights_file import TensorEntry
@@ -210,40 +210,40 @@ class Pair:
 
 def pair_up(
     expected: Mapping[str, tuple[tuple[int, ...], str]],
+    found: Mapping[str, TensorEntry],
     entries: Sequence[TensorEntry],
     pattern: str | None,
-    *,
-    is_nameless: bool,
+    path_by_name: Mapping[str, str],
 ) -> list[Pair]:
-    """Match what is expected with what is there, by path.
+    """Match what is expected with what is there.
 
     Parameters
     ----------
     expected : mapping of str to (shape, dtype)
+        By path.
+    found : mapping of str to TensorEntry
+        By path; see `kinit_cli.stored_names.find_entries`.
     pattern : str or None
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
-    is_nameless : bool
-        The file has one tensor, and its path is only the file's name.
+    path_by_name : mapping of str to str
+        The path of an entry that nothing was expected of, by its name, if that is another.
 
     Returns
     -------
     list of Pair
         In the order of `expected`, then that of the entries that nothing was expected of.
     """
-    if is_nameless and len(expected) == 1:
-        by_path = dict(zip(expected, entries, strict=False))
-    else:
-        by_path = {entry.path: entry for entry in entries}
     pairs = [
-        Pair(path=path, shape=shape, dtype=dtype, entry=by_path.pop(path, None))
+        Pair(path=path, shape=shape, dtype=dtype, entry=found.get(path))
         for path, (shape, dtype) in expected.items()
     ]
-    pairs += _extra(by_path.values())
+    taken = {entry.path for entry in found.values()}
+    pairs += [
+        Pair(path=path_by_name.get(entry.path, entry.path), shape=None, dtype=None, entry=entry)
+        for entry in entries
+        if entry.path not in taken
+    ]
     return [pair for pair in pairs if pattern is None or _matches(pair.path, pattern)]
-
-
-def _extra(entries: Iterable[TensorEntry]) -> list[Pair]:
-    return [Pair(path=entry.path, shape=None, dtype=None, entry=entry) for entry in entries]
 
 
 def _matches(path: str, pattern: str) -> bool:

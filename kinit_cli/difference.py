@@ -1,7 +1,7 @@
 """Which tensors of two weights files differ, and by how much, in bounded memory.
 
-The files may be of different formats. Tensors are matched by path; those that are left over are
-matched once more with '.' read as '/', since formats join the parts of a name by one or the other.
+The files may be of different formats. Tensors are matched by path, which a file's manifest gives
+where the file has other names; those that are left over are matched as `stored_names` does.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import math
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
@@ -25,10 +24,11 @@ from kinit_cli.errors import KinitError, WeightsFileError
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.pieces import Piece, iter_units
+from kinit_cli.stored_names import match_names, recorded_paths
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -48,6 +48,7 @@ class TensorDiff:
     Attributes
     ----------
     a, b : TensorEntry or None
+        Each called by its path, if its file's manifest says it, else as in the file.
     distance : Distance or None
         None if the elements were not compared.
     first : Spot or None
@@ -177,7 +178,8 @@ def diff_files(
     """
     started = time.perf_counter()
     with open_weights(path_a) as file_a, open_weights(path_b) as file_b:
-        pairs = _select(match_entries(file_a, file_b), pattern, file_a, file_b)
+        paths = _paths(file_a), _paths(file_b)
+        pairs = _select(match_entries(file_a, file_b, *paths), pattern, paths, (file_a, file_b))
         compared = [
             (a, b)
             for a, b in pairs
@@ -186,8 +188,12 @@ def diff_files(
         worker = _Worker(file_a, file_b, compared, tolerance or Tolerance())
         distances = _distances(worker, compared, jobs or default_jobs(), progress)
         notes = [f"{file.path}: {note}" for file in (file_a, file_b) for note in file.notes]
-    by_entry = {a.path: found for (a, _), found in zip(compared, distances, strict=True)}
-    tensors = [_tensor_diff(a, b, by_entry.get(a.path) if a else None, tolerance) for a, b in pairs]
+    by_entry = {a.path: one for (a, _), one in zip(compared, distances, strict=True)}
+    called = [(_called(a, paths[0]), _called(b, paths[1])) for a, b in pairs]
+    found = [by_entry.get(a.path) if a else None for a, _ in pairs]
+    tensors = [
+        _tensor_diff(a, b, one, tolerance) for (a, b), one in zip(called, found, strict=True)
+    ]
     return FileDiff(
         source_a=os.fspath(path_a),
         source_b=os.fspath(path_b),
@@ -204,65 +210,75 @@ def diff_files(
 # --- matching ---------------------------------------------------------------------------------
 
 Pair = tuple["TensorEntry | None", "TensorEntry | None"]
+#: Of the tensors of a file, by their names in it.
+Paths = dict[str, str]
 
 
-def match_entries(file_a: WeightsFile, file_b: WeightsFile) -> list[Pair]:
-    """Find the tensors of two files that are the same one, by name.
+def match_entries(
+    file_a: WeightsFile, file_b: WeightsFile, paths_a: Paths, paths_b: Paths
+) -> list[Pair]:
+    """Find the tensors of two files that are the same one, by path.
+
+    Parameters
+    ----------
+    paths_a, paths_b : mapping of str to str
+        See `kinit_cli.stored_names.recorded_paths`.
 
     Returns
     -------
     list of (entry of A or None, entry of B or None)
         In the order of A, then what is only in B.
     """
-    rest = {_name(file_b, entry): entry for entry in file_b.entries}
-    found = {_name(file_a, entry): entry for entry in file_a.entries}
-    by_name = {name: rest.pop(name) for name in found if name in rest}
-    lonely = [name for name in found if name not in by_name]
-    in_a, in_b = _by_slashes(lonely), _by_slashes(rest)
-    for slashed in in_a.keys() & in_b.keys():
-        by_name[in_a[slashed]] = rest.pop(in_b[slashed])
-    is_nameless = "npy" in (file_a.format, file_b.format)
-    if is_nameless and not by_name and len(found) == len(rest) == 1:
+    rest = {paths_b[entry.path]: entry for entry in file_b.entries}
+    in_a = {paths_a[entry.path]: entry for entry in file_a.entries}
+    found = match_names(in_a, rest)
+    if not found and len(in_a) == len(rest) == 1 and "npy" in (file_a.format, file_b.format):
         # A single .npy file is called what the user likes.
-        by_name[next(iter(found))] = rest.popitem()[1]
-    pairs: list[Pair] = [(entry, by_name.get(name)) for name, entry in found.items()]
+        found = dict(zip(in_a, rest, strict=True))
+    pairs: list[Pair] = [
+        (entry, rest.pop(found[path]) if path in found else None) for path, entry in in_a.items()
+    ]
     return pairs + [(None, entry) for entry in rest.values()]
 
 
-def _by_slashes(names: Iterable[str]) -> dict[str, str]:
-    """Give names by what they are with '/' for '.', but those that this makes equal."""
-    slashed = {name: name.replace(".", "/") for name in names}
-    counts = Counter(slashed.values())
-    return {text: name for name, text in slashed.items() if counts[text] == 1}
-
-
-def _name(file: WeightsFile, entry: TensorEntry) -> str:
-    """Give a tensor's path; that of a single .npy file is in the manifest beside it, if any."""
-    if file.format != "npy" or file.manifest_text is None:
-        return entry.path
+def _paths(file: WeightsFile) -> Paths:
+    """Give the path of each tensor by its name; a manifest that cannot be used is left aside."""
+    if file.manifest_text is None:
+        return recorded_paths(file, None)
+    # Reading a spec takes much importing, which other files' readers need not wait for.
     from kinit_cli.manifest import parse_manifest
 
     try:
-        recorded = tuple(parse_manifest(file.manifest_text, str(file.path)).tensors)
+        return recorded_paths(file, parse_manifest(file.manifest_text, str(file.path)))
     except KinitError:
-        return entry.path
-    return recorded[0] if len(recorded) == 1 else entry.path
+        return recorded_paths(file, None)
+
+
+def _called(entry: TensorEntry | None, paths: Paths) -> TensorEntry | None:
+    return None if entry is None else replace(entry, path=paths[entry.path])
 
 
 def _select(
-    pairs: list[Pair], pattern: str | None, file_a: WeightsFile, file_b: WeightsFile
+    pairs: list[Pair],
+    pattern: str | None,
+    paths: tuple[Paths, Paths],
+    files: tuple[WeightsFile, WeightsFile],
 ) -> list[Pair]:
     if pattern is None:
         return pairs
+
+    def is_chosen(path: str) -> bool:
+        return path == pattern or fnmatchcase(path, pattern)
+
     selected = [
         pair
         for pair in pairs
-        if any(e and (e.path == pattern or fnmatchcase(e.path, pattern)) for e in pair)
+        if any(e and is_chosen(side[e.path]) for e, side in zip(pair, paths, strict=True))
     ]
     if not selected:
         raise WeightsFileError(
-            f"{file_a.path}, {file_b.path}: expected a tensor that matches {pattern!r}, got none; "
-            "run without a pattern to compare them all"
+            f"{files[0].path}, {files[1].path}: expected a tensor that matches {pattern!r}, "
+            "got none; run without a pattern to compare them all"
         )
     return selected
 

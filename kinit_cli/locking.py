@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from blake3 import blake3
 
-from kinit_cli.engines.registry import get_engine
-from kinit_cli.engines.saving import seconds_saved_generating
 from kinit_cli.errors import KinitError, LockError
 from kinit_cli.formats.base import Buffer
 from kinit_cli.lockfile import Lock
 from kinit_cli.manifest import TensorRecord
+from kinit_cli.means import Means
 from kinit_cli.pipeline import Progress, fill, prepare
 from kinit_cli.plan import Plan
 from kinit_cli.stream import STREAM_VERSION
-from kinit_cli.workers import default_jobs
 
 if TYPE_CHECKING:
     from kinit_cli.summary import TensorSummary
@@ -100,10 +98,9 @@ def make_lock(
     plan: Plan,
     *,
     source: str,
-    jobs: int | None = None,
+    means: Means | None = None,
     progress: Progress | None = None,
     on_fault: Callable[[str], None] = lambda reason: None,
-    is_alone: bool = False,
 ) -> Lock:
     """Generate the tensors of a plan, and keep their digests alone.
 
@@ -111,7 +108,7 @@ def make_lock(
     ----------
     source : str
         The spec's name, for messages.
-    jobs, progress, on_fault, is_alone
+    means, progress, on_fault
         See `kinit_cli.verification.verify_file`.
 
     Raises
@@ -120,15 +117,12 @@ def make_lock(
         The plan has no seed of its own, or its values are another library's.
     """
     validate_lockable(plan, source)
-    jobs = jobs or default_jobs()
-    engine = get_engine(
-        "auto",
-        seconds_saved=seconds_saved_generating(plan, jobs),
-        on_fault=on_fault,
-        is_alone=is_alone,
-    )
+    means = means or Means()
+    engine = means.engine_for(plan, on_fault)
     prepare(plan, engine)
-    made = fill(plan, _Nowhere(), engine=engine, jobs=jobs, progress=progress, is_measured=False)
+    made = fill(
+        plan, _Nowhere(), engine=engine, jobs=means.jobs, progress=progress, is_measured=False
+    )
     return lock_of(plan, made)
 
 

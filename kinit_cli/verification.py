@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
@@ -19,23 +19,27 @@ from kinit_cli.checks import CheckStatus, FirstDifference, Pair, TensorCheck, Ve
 from kinit_cli.comparison import Comparison
 from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
 from kinit_cli.elements import flat_index
-from kinit_cli.engines.registry import get_engine
-from kinit_cli.engines.saving import seconds_saved_generating
-from kinit_cli.errors import KinitError, WeightsFileError
+from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.interrupts import raise_noted
-from kinit_cli.manifest import Manifest, TensorRecord, parse_manifest, plan_of
+from kinit_cli.means import Means
 from kinit_cli.pieces import Piece, iter_units
 from kinit_cli.pipeline import Progress, fill, prepare
-from kinit_cli.plan import Plan
-from kinit_cli.planner import make_plan
+from kinit_cli.remaking import plan_again, read_manifest
+from kinit_cli.stored_names import find_entries, recorded_paths
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
     from kinit_cli.engines.base import Engine
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
+    from kinit_cli.initializers.base import Customs
+    from kinit_cli.manifest import Manifest, TensorRecord
+    from kinit_cli.plan import Plan
     from kinit_cli.spec.load import LoadedSpec
+
+#: Shape and dtype by path.
+_Expected = dict[str, tuple[tuple[int, ...], str]]
 
 
 class _About(TypedDict):
@@ -52,10 +56,10 @@ def verify_file(
     *,
     spec: LoadedSpec | None = None,
     pattern: str | None = None,
-    jobs: int | None = None,
+    customs: Customs | None = None,
+    means: Means | None = None,
     progress: Progress | None = None,
     on_fault: Callable[[str], None] = lambda reason: None,
-    is_alone: bool = False,
 ) -> Verification:
     """Make a file's tensors again and compare every bit.
 
@@ -67,43 +71,48 @@ def verify_file(
         In place of the one that the file records. The file's seed goes for one that has none.
     pattern : str, optional
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
-    jobs : int, optional
-        Threads; the cores that this process may use if absent. The result does not depend on it.
+    customs : Customs, optional
+        Initializers that are not kinit's own; those of installed packages if absent.
+    means : Means, optional
+        What computes the values again; the result does not depend on it. Values that a library
+        drew are drawn by that library.
     progress : callable, optional
         Called with the number of bytes each time some have been compared.
-    on_fault, is_alone
+    on_fault
         See `kinit_cli.engines.get_engine`.
 
     Raises
     ------
     WeightsFileError
         The file cannot be read, or says nothing about itself and there is no `spec`, or its
-        values are of another stream version or another library.
+        values are of another stream version, or of code that is not at hand.
+    UnavailableError
+        There is no such engine or device, or the library that drew the values is another one here.
     SpecError
         The spec has problems.
     """
     started = time.perf_counter()
-    jobs = jobs or default_jobs()
+    means = means or Means()
     with open_weights(path) as file:
         notes = list(file.notes)
-        manifest = _manifest(file, notes, is_needed=spec is None)
-        plan = _plan(file, manifest, spec, notes)
+        manifest = read_manifest(file, notes, is_needed=spec is None)
+        plan = plan_again(file, manifest, spec, notes, customs=customs, is_alone=means.is_alone)
         expected = {one.path: (one.shape, one.dtype.name) for one in plan.tensors}
-        pairs = _pairs(file, expected, pattern)
+        keras_paths = {one.path: one.keras_path for one in plan.tensors if one.keras_path}
+        pairs = _pairs(file, manifest, expected, pattern, keras_paths)
         comparison = Comparison(file, {pair.path: pair.entry for pair in pairs if not pair.fault})
         part = comparison.part_of(plan)
-        saved = seconds_saved_generating(part, jobs)
-        engine = get_engine("auto", seconds_saved=saved, on_fault=on_fault, is_alone=is_alone)
-        digests = _regenerate(part, comparison, engine, jobs, progress)
+        engine = means.engine_for(part, on_fault)
+        digests = _regenerate(part, comparison, engine, means.jobs, progress)
     checks = [_check(pair, comparison, digests.get(pair.path), manifest) for pair in pairs]
     checks += _unfounded_records(manifest, {pair.path for pair in pairs}, expected, pattern)
     verification = Verification(
         method="regenerated",
         spec=spec.problems.source_map.source if spec else None,
         seed=None if plan.is_seed_drawn else plan.seed,
-        stream=STREAM_VERSION,
-        engine=engine.name,
-        origin=None,
+        stream=None if plan.origin else STREAM_VERSION,
+        engine=plan.origin.engine if plan.origin else engine.name,
+        origin=plan.origin,
         tensors=tuple(checks),
         notes=tuple(notes),
         **_about(path, file, pairs),
@@ -122,8 +131,10 @@ def verify_digests(
 
     Parameters
     ----------
-    path, pattern, jobs, progress
+    path, pattern, progress
         See `verify_file`.
+    jobs : int, optional
+        Threads; the cores that this process may use if absent. The result does not depend on it.
 
     Raises
     ------
@@ -132,10 +143,10 @@ def verify_digests(
     """
     started = time.perf_counter()
     with open_weights(path) as file:
-        manifest = _manifest(file, [], is_needed=True)
+        manifest = read_manifest(file, [], is_needed=True)
         assert manifest is not None
         expected = {name: (one.shape, one.dtype) for name, one in manifest.tensors.items()}
-        pairs = _pairs(file, expected, pattern)
+        pairs = _pairs(file, manifest, expected, pattern)
         compared = [pair.entry for pair in pairs if pair.entry and not pair.fault]
         digests = _hash(file, compared, jobs or default_jobs(), progress)
     found = {entry.path: digest for entry, digest in zip(compared, digests, strict=True)}
@@ -170,68 +181,15 @@ def _about(path: str | os.PathLike[str], file: WeightsFile, pairs: Sequence[Pair
 # --- what is expected -------------------------------------------------------------------------
 
 
-def _manifest(file: WeightsFile, notes: list[str], *, is_needed: bool) -> Manifest | None:
-    if file.manifest_text is None:
-        if is_needed:
-            raise WeightsFileError(
-                f"{file.path}: expected kinit's manifest in it, which has the spec and the seed, "
-                "got none; give the spec it was made from with --spec"
-            )
-        notes.append("the file says nothing about itself: it has no manifest")
-        return None
-    try:
-        return parse_manifest(file.manifest_text, str(file.path))
-    except WeightsFileError as error:
-        if is_needed:
-            raise
-        notes.append(f"what the file says about itself cannot be used: {error}")
-        return None
-
-
-def _plan(
-    file: WeightsFile, manifest: Manifest | None, spec: LoadedSpec | None, notes: list[str]
-) -> Plan:
-    if manifest is not None:
-        _check_stream(file, manifest)
-    if spec is None:
-        assert manifest is not None
-        return plan_of(manifest, str(file.path))
-    if spec.model.seed is None and manifest is not None:
-        spec = replace(
-            spec,
-            model=spec.model.model_copy(update={"seed": manifest.seed}),
-            document={**spec.document, "seed": manifest.seed},
-        )
-    plan = make_plan(spec)
-    if plan.is_seed_drawn and any(t.is_random and t.initializer.seed is None for t in plan.tensors):
-        raise KinitError(
-            f"{spec.problems.source_map.source}: expected a seed, got none, and {file.path} "
-            "records none either; give --seed"
-        )
-    if manifest is not None and manifest.spec != plan.document:
-        notes.append("the file records a spec that is written otherwise than this one")
-    return plan
-
-
-def _check_stream(file: WeightsFile, manifest: Manifest) -> None:
-    """Refuse values that this kinit cannot make again."""
-    if manifest.origin is not None:
-        raise WeightsFileError(
-            f"{file.path}: its values are {manifest.origin}: expected values of kinit's own "
-            "stream, which can be made again; --quick compares with the recorded digests"
-        )
-    if manifest.stream != STREAM_VERSION:
-        raise WeightsFileError(
-            f"{file.path}: expected values of stream version {STREAM_VERSION}, got "
-            f"{manifest.stream}; another version of kinit can make them again, and --quick "
-            "compares with the recorded digests"
-        )
-
-
 def _pairs(
-    file: WeightsFile, expected: dict[str, tuple[tuple[int, ...], str]], pattern: str | None
+    file: WeightsFile,
+    manifest: Manifest | None,
+    expected: _Expected,
+    pattern: str | None,
+    keras_paths: Mapping[str, str] | None = None,
 ) -> list[Pair]:
-    pairs = pair_up(expected, file.entries, pattern, is_nameless=file.format == "npy")
+    found = find_entries(file, manifest, expected, keras_paths or {})
+    pairs = pair_up(expected, found, file.entries, pattern, recorded_paths(file, manifest))
     if pattern is not None and not pairs:
         raise WeightsFileError(
             f"{file.path}: expected a tensor that matches {pattern!r}, got none; "
@@ -282,7 +240,7 @@ def _check(
 def _unfounded_records(
     manifest: Manifest | None,
     paths: set[str],
-    expected: dict[str, tuple[tuple[int, ...], str]],
+    expected: _Expected,
     pattern: str | None,
 ) -> list[TensorCheck]:
     """List what the manifest records though neither the spec nor the file has it."""
@@ -293,7 +251,7 @@ def _unfounded_records(
         for path, record in manifest.tensors.items()
         if path not in paths and path not in expected
     }
-    return [pair.check("missing") for pair in pair_up(unknown, (), pattern, is_nameless=False)]
+    return [pair.check("missing") for pair in pair_up(unknown, {}, (), pattern, {})]
 
 
 # --- digests ----------------------------------------------------------------------------------

@@ -17,13 +17,15 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import kinit_cli.verification
+import kinit_cli.engines.keras
+import kinit_cli.remaking
 from kinit_cli.checks import TensorCheck, Verification
 from kinit_cli.digest import TILE_ELEMENTS, digest_of
 from kinit_cli.draw import Called
 from kinit_cli.engines import get_engine
-from kinit_cli.errors import KinitError, SpecError, WeightsFileError
+from kinit_cli.errors import KinitError, SpecError, UnavailableError, WeightsFileError
 from kinit_cli.formats.registry import choose_writer
+from kinit_cli.means import Means
 from kinit_cli.origin import Origin
 from kinit_cli.pipeline import Output, generate
 from kinit_cli.plan import Plan
@@ -169,7 +171,7 @@ def test_one_bit_in_a_middle_tile_is_found_where_it_is(target: str, jobs: int) -
         np.save(target, flip(np.load(target)))
     else:
         change(target, "big/kernel", flip)
-    tensor = only(verify_file(target, jobs=jobs))
+    tensor = only(verify_file(target, means=Means(jobs=jobs)))
     assert (tensor.status, tensor.n_different) == ("values", 2)
     assert tensor.first is not None
     assert tensor.first.index == place
@@ -183,7 +185,7 @@ def test_one_bit_in_a_middle_tile_is_found_where_it_is(target: str, jobs: int) -
 def test_the_report_does_not_depend_on_threads() -> None:
     written("w.h5", LARGE)
     change("w.h5", "big/kernel", lambda values: values[:, ::-1].copy())
-    first, second = (verify_file("w.h5", jobs=jobs) for jobs in (1, 4))
+    first, second = (verify_file("w.h5", means=Means(jobs=jobs)) for jobs in (1, 4))
     assert first.tensors == second.tensors
     values = np.zeros(1)
     with h5py.File("w.h5") as file:
@@ -341,19 +343,62 @@ def test_a_file_that_says_nothing_needs_a_spec_and_a_seed() -> None:
     assert (statuses(found)["a/bias"], found.seed) == ("missing", None)
 
 
-def test_values_of_another_stream_or_library_are_refused() -> None:
+def test_values_of_another_stream_are_refused() -> None:
     written("w.h5")
     edit_manifest("w.h5", lambda manifest: manifest.update(stream=2))
     with pytest.raises(WeightsFileError, match="expected values of stream version 1, got 2"):
         verify_file("w.h5")
     assert verify_digests("w.h5").stream == 2
-    origin = Origin(engine="keras", version="3.15.1", backend="jax", backend_version="0.10.2")
-    edit_manifest("w.h5", lambda manifest: manifest.update(stream=None, origin=origin.to_json()))
-    with pytest.raises(WeightsFileError, match=r"Keras 3\.15\.1's own, on jax 0\.10\.2"):
+
+
+KERAS = Origin(engine="keras", version="3.15.1", backend="jax", backend_version="0.10.2")
+
+
+@pytest.mark.parametrize(
+    ("installed", "told"),
+    [
+        (replace(KERAS, version="3.9.0"), "expected Keras 3.15.1, got Keras 3.9.0; install"),
+        (replace(KERAS, backend_version="0.9"), "expected jax 0.10.2, got jax 0.9; install"),
+        (
+            replace(KERAS, backend="torch", backend_version="2.9"),
+            "expected jax 0.10.2, got torch 2.9; install what drew them, with KERAS_BACKEND=jax",
+        ),
+        (
+            replace(KERAS, version="3.9.0", backend_version="0.9"),
+            "expected Keras 3.15.1 and jax 0.10.2, got Keras 3.9.0 and jax 0.9; install",
+        ),
+        (UnavailableError("engine keras: Keras is not installed"), "Keras is not installed; or"),
+    ],
+)
+def test_values_of_another_library_are_refused(
+    installed: Origin | UnavailableError, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written("w.h5")
+    edit_manifest("w.h5", lambda manifest: manifest.update(stream=None, origin=KERAS.to_json()))
+
+    def origin(*, is_alone: bool) -> Origin:
+        if isinstance(installed, Origin):
+            return installed
+        raise installed
+
+    monkeypatch.setattr(kinit_cli.engines.keras, "keras_origin", origin)
+    with pytest.raises(UnavailableError) as caught:
         verify_file("w.h5")
+    message = str(caught.value)
+    assert message.startswith("w.h5: its values are Keras 3.15.1's own, on jax 0.10.2")
+    assert told in message
+    assert message.endswith("; or --quick compares with the recorded digests")
     found = verify_digests("w.h5")
     assert found.is_same
-    assert found.origin is not None
+    assert found.origin == KERAS
+
+
+def test_values_of_an_unknown_library_are_refused() -> None:
+    written("w.h5")
+    other = replace(KERAS, engine="flax").to_json()
+    edit_manifest("w.h5", lambda manifest: manifest.update(stream=None, origin=other))
+    with pytest.raises(WeightsFileError, match="which this kinit cannot make again; --quick"):
+        verify_file("w.h5")
 
 
 def test_a_recorded_spec_that_is_none_is_an_error() -> None:
@@ -400,7 +445,7 @@ def test_functions_are_called_as_for_the_file(monkeypatch: pytest.MonkeyPatch) -
 
     output = Output(target=Path("w.h5"), writer=choose_writer("w.h5", None, n_tensors=6))
     generate(planned(), output, engine=get_engine("numpy"), jobs=1)
-    monkeypatch.setattr(kinit_cli.verification, "plan_of", lambda manifest, source: planned())
+    monkeypatch.setattr(kinit_cli.remaking, "plan_of", lambda *args, **options: planned())
     assert verify_file("w.h5").is_same
     # The kernel's function draws first, whether the kernel is looked at or not.
     assert verify_file("w.h5", pattern="z/bias").is_same
@@ -425,7 +470,7 @@ def test_an_interrupt_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for check in (verify_file, verify_digests):
         with pytest.raises(KeyboardInterrupt):
-            check("w.h5", progress=interrupt, jobs=2)
+            check("w.h5", progress=interrupt)
 
 
 # --- shown ------------------------------------------------------------------------------------
@@ -501,9 +546,10 @@ def test_a_copy_of_the_file_is_as_good(target: str) -> None:
 PEAK = """
 import resource, sys
 from kinit_cli.difference import diff_files
+from kinit_cli.means import Means
 from kinit_cli.verification import verify_file
 path = sys.argv[1]
-found = diff_files(path, path, jobs=2), verify_file(path, jobs=2)
+found = diff_files(path, path, jobs=2), verify_file(path, means=Means(jobs=2))
 assert all(one.is_same for one in found)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, found[1].n_bytes)
 """

@@ -13,15 +13,16 @@ import click
 
 from kinit_cli.cli.options import (
     allow_code_option,
+    device_option,
     echo_json,
     jobs_option,
     json_option,
+    make_means,
     quiet_option,
     spec_options,
     tell_fault,
 )
 from kinit_cli.engines.registry import ENGINE_NAMES, OWN_VALUES_NAMES
-from kinit_cli.engines.tensorflow_devices import is_device_name
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.registry import FORMAT_NAMES, FormatOptions, choose_writer
 from kinit_cli.formats.shards import parse_size
@@ -38,12 +39,6 @@ if TYPE_CHECKING:
 STDOUT = "-"
 #: A table longer than this shows its beginning and end; inspect shows it all.
 _MAX_ROWS = 60
-
-
-def _parse_device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not is_device_name(value):
-        raise click.BadParameter(f"expected cpu, gpu or gpu:N, got {value!r}")
-    return value
 
 
 def _parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -87,12 +82,7 @@ def _parse_separator(ctx: click.Context, param: click.Parameter, value: str | No
     show_default=True,
     help="What computes the values; all give the same, but keras its own.",
 )
-@click.option(
-    "--device",
-    metavar="DEVICE",
-    callback=_parse_device,
-    help="For engine tensorflow: cpu, gpu or gpu:N.  [default: every GPU, else cpu]",
-)
+@device_option
 @jobs_option
 @click.option("-f", "--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("--locked", is_flag=True, help="Fail unless every digest is that of SPEC.lock.")
@@ -124,7 +114,6 @@ def command(
     .weights.h5, .safetensors, .npz, .npy; DIR/ for one .npy file a tensor) or --format.
     """
     from kinit_cli.initializers.custom import CustomInitializers
-    from kinit_cli.means import Means
     from kinit_cli.planner import make_plan
     from kinit_cli.spec.load import STDIN, Overrides, load_spec
 
@@ -134,9 +123,7 @@ def command(
         raise click.UsageError("'--locked' needs a spec with a name: its lock is beside it.")
     if out == STDOUT and as_json:
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
-    if device is not None and engine not in ("auto", "tensorflow"):
-        raise click.UsageError(f"'--device' is for engine tensorflow or auto, not {engine}.")
-    means = Means(engine=engine, device=device, jobs=jobs or 0, is_alone=True)
+    means = make_means(engine, device, jobs)
     customs = CustomInitializers(allowed=allow_code)
     loaded = load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings))
     plan = make_plan(loaded, customs=customs)

@@ -10,9 +10,12 @@ import click
 
 from kinit_cli.cli.main import EXIT_DIFFERS, EXIT_FINE
 from kinit_cli.cli.options import (
+    allow_code_option,
     echo_json,
+    engine_options,
     jobs_option,
     json_option,
+    make_means,
     quiet_option,
     spec_options,
     tell_fault,
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "out", metavar="LOCK", help="The lock, if not SPEC.lock.")
 @click.option("--check", is_flag=True, help="Compare with the lock; write nothing.")
 @spec_options
+@allow_code_option
+@engine_options
 @jobs_option
 @json_option
 @quiet_option
@@ -38,6 +43,9 @@ def command(
     seed: int | None,
     dtype: str | None,
     settings: Mapping[str, str],
+    allow_code: tuple[str, ...],
+    engine: str,
+    device: str | None,
     jobs: int | None,
     as_json: bool,
     quiet: bool,
@@ -48,6 +56,7 @@ def command(
     the lock is not what would be written now. `kinit generate --locked` refuses to write anything
     else than what is locked.
     """
+    from kinit_cli.initializers.custom import CustomInitializers
     from kinit_cli.lockfile import default_lock_path, read_lock, write_lock
     from kinit_cli.locking import check_lock, make_lock
     from kinit_cli.planner import make_plan
@@ -57,14 +66,15 @@ def command(
     if spec == STDIN and out is None:
         raise click.UsageError("A spec from stdin has no name for its lock; give '-o'.")
     path = default_lock_path(spec) if out is None else Path(out)
-    plan = make_plan(load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings)))
+    means = make_means(engine, device, jobs)
+    customs = CustomInitializers(allowed=allow_code)
+    loaded = load_spec(spec, Overrides(seed=seed, dtype=dtype, params=settings))
+    plan = make_plan(loaded, customs=customs)
     if spec != STDIN and path.exists() and path.samefile(spec):
         raise OutputError(f"{path}: expected a name for the lock, got the spec itself")
     locked = read_lock(path) if check else None
     with make_progress(plan.n_bytes, is_shown=not (quiet or as_json)) as advance:
-        made = make_lock(
-            plan, source=spec, jobs=jobs, progress=advance, on_fault=tell_fault, is_alone=True
-        )
+        made = make_lock(plan, source=spec, means=means, progress=advance, on_fault=tell_fault)
     about = {"check": check, "source": spec, "lock": str(path)}
     if locked is not None:
         result = check_lock(locked, made)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kinit_cli.cli.json_text import iter_json
 from kinit_cli.cli.main import JSON_SCHEMA_VERSION
 from kinit_cli.dtypes import DTYPES
+from kinit_cli.engines.registry import ENGINE_NAMES
+from kinit_cli.engines.tensorflow_devices import is_device_name
+
+if TYPE_CHECKING:
+    from kinit_cli.means import Means
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -48,6 +53,46 @@ allow_code_option = click.option(
     callback=_parse_references,
     help="Let the spec use this initializer of your own; repeatable.",
 )
+
+
+def _parse_device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not is_device_name(value):
+        raise click.BadParameter(f"expected cpu, gpu or gpu:N, got {value!r}")
+    return value
+
+
+device_option = click.option(
+    "--device",
+    metavar="DEVICE",
+    callback=_parse_device,
+    help="For engine tensorflow: cpu, gpu or gpu:N.  [default: every GPU, else cpu]",
+)
+
+
+def engine_options(command: Command) -> Command:
+    """Add --engine, for those that all give the same values, and --device."""
+    return click.option(
+        "--engine",
+        type=click.Choice(ENGINE_NAMES),
+        default="auto",
+        show_default=True,
+        help="What computes the values; all give the same.",
+    )(device_option(command))
+
+
+def make_means(engine: str, device: str | None, jobs: int | None) -> Means:
+    """Give what the options --engine, --device and --jobs ask for, in a process of kinit's own.
+
+    Raises
+    ------
+    click.UsageError
+        The engine has no devices.
+    """
+    from kinit_cli.means import Means
+
+    if device is not None and engine not in ("auto", "tensorflow"):
+        raise click.UsageError(f"'--device' is for engine tensorflow or auto, not {engine}.")
+    return Means(engine=engine, device=device, jobs=jobs or 0, is_alone=True)
 
 
 def _parse_settings(

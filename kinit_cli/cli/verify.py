@@ -9,9 +9,12 @@ import click
 
 from kinit_cli.cli.main import EXIT_DIFFERS, EXIT_FINE
 from kinit_cli.cli.options import (
+    allow_code_option,
     echo_json,
+    engine_options,
     jobs_option,
     json_option,
+    make_means,
     quiet_option,
     spec_options,
     tell_fault,
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 @click.argument("pattern", metavar="[PATTERN]", required=False)
 @click.option("--spec", metavar="SPEC", help="Compare with this spec, not the recorded one.")
 @spec_options
+@allow_code_option
 @click.option("--quick", is_flag=True, help="Compare digests only; generate nothing.")
+@engine_options
 @jobs_option
 @json_option
 @quiet_option
@@ -37,7 +42,10 @@ def command(
     seed: int | None,
     dtype: str | None,
     settings: Mapping[str, str],
+    allow_code: tuple[str, ...],
     quick: bool,
+    engine: str,
+    device: str | None,
     jobs: int | None,
     as_json: bool,
     quiet: bool,
@@ -50,6 +58,7 @@ def command(
     With --quick the tensors are hashed and compared with the digests that FILE records: they are
     what was once written, but nothing shows that the spec gives them.
     """
+    from kinit_cli.initializers.custom import CustomInitializers
     from kinit_cli.render_progress import make_progress
     from kinit_cli.verification import verify_digests, verify_file
 
@@ -58,6 +67,12 @@ def command(
         raise click.UsageError("'--seed', '--dtype' and '--set' change a spec; give '--spec'.")
     if quick and spec is not None:
         raise click.UsageError("'--quick' compares with what FILE records; it takes no '--spec'.")
+    if quick and (allow_code or engine != "auto" or device is not None):
+        raise click.UsageError(
+            "'--quick' makes nothing again; it takes no '--allow-code', '--engine' or '--device'."
+        )
+    means = make_means(engine, device, jobs)
+    customs = CustomInitializers(allowed=allow_code)
     loaded = None if spec is None else _load(spec, seed, dtype, settings)
     with make_progress(None, is_shown=not (quiet or as_json)) as advance:
         if quick:
@@ -67,10 +82,10 @@ def command(
                 file,
                 spec=loaded,
                 pattern=pattern,
-                jobs=jobs,
+                customs=customs,
+                means=means,
                 progress=advance,
                 on_fault=tell_fault,
-                is_alone=True,
             )
     if as_json:
         echo_json("verify", found.to_json())

@@ -61,6 +61,22 @@ def keras_plan(plan: Plan, *, is_alone: bool = False) -> Plan:
     return replace(plan, tensors=tensors, origin=origin)
 
 
+def keras_origin(*, is_alone: bool = False) -> Origin:
+    """Say what `keras_plan` draws with.
+
+    Parameters
+    ----------
+    is_alone : bool
+        See `kinit_cli.engines.quiet.quiet`.
+
+    Raises
+    ------
+    UnavailableError
+        Keras is missing, too old or cannot be imported.
+    """
+    return _origin_of(_import_keras(is_alone=is_alone))
+
+
 # --- the library ----------------------------------------------------------------------------
 
 
