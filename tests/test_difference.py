@@ -162,10 +162,10 @@ def test_a_single_npy_file_is_known_by_its_manifest_or_by_being_alone() -> None:
     written("w.npy", ONE)
     written("w.h5", ONE)
     found = diff_files("w.npy", "w.h5")
-    assert statuses(found) == {"w": "identical"}
+    assert statuses(found) == {"z/kernel": "identical"}
     with h5py.File("w.h5", "a") as file:
         file["more"] = BIAS
-    assert statuses(diff_files("w.npy", "w.h5")) == {"w": "identical", "more": "only_b"}
+    assert statuses(diff_files("w.npy", "w.h5")) == {"z/kernel": "identical", "more": "only_b"}
     np.save("x.npy", KERNEL)
     np.save("y.npy", KERNEL)
     assert statuses(diff_files("x.npy", "y.npy")) == {"x": "identical"}
