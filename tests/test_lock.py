@@ -244,6 +244,14 @@ def test_another_digest_leaves_nothing(out: str, capfdbinary: Any) -> None:
     assert files() == before
 
 
+def test_values_that_are_not_kinits_own_are_not_locked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kinit("lock", "small.yaml", "-q") == 0
+    assert kinit("generate", "small.yaml", "-o", "w.h5", "--locked", "--engine", "keras") == 2
+    assert "'--locked' is for kinit's own values, not for engine keras" in capsys.readouterr().err
+    assert kinit("lock", "small.yaml", "--engine", "keras") == 2
+    assert files() == ["small.yaml", "small.yaml.lock"]
+
+
 def test_an_output_that_exists_stays_as_it_was() -> None:
     assert kinit("lock", "small.yaml", "-q") == 0
     edit_lock(lambda raw: raw["tensors"].pop("dense/bias"))

@@ -403,7 +403,7 @@ def test_a_file_is_verified_with_the_same_keras(tmp_path: Path) -> None:
     weights = {
         "k": {"shape": [30, 20], "initializer": "he_normal"},
         "q": {"shape": [12, 12], "initializer": "orthogonal"},
-        "b": {"shape": [20]},
+        "bias": {"shape": [20]},
     }
     spec = {"seed": 5, "layers": [{"name": "a", "weights": weights}]}
     for name in ("w.h5", "w.safetensors"):

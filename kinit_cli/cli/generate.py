@@ -121,6 +121,8 @@ def command(
         raise click.UsageError("Missing option '-o' / '--output'; or --dry-run to write nothing.")
     if locked and spec == STDIN:
         raise click.UsageError("'--locked' needs a spec with a name: its lock is beside it.")
+    if locked and engine in OWN_VALUES_NAMES:
+        raise click.UsageError(f"'--locked' is for kinit's own values, not for engine {engine}.")
     if out == STDOUT and as_json:
         raise click.UsageError("'--json' and '-o -' would both write to stdout.")
     means = make_means(engine, device, jobs)
