@@ -65,7 +65,7 @@ class TensorPlan:
         """Give the initializer's class and all its arguments, as Keras writes them."""
         config = self.initializer.config()
         if isinstance(self.draw, Called) and self.draw.config is not None:
-            config["config"] = dict(self.draw.config)
+            config["config"] = _as_spec(self.draw.config)
         return config
 
     def to_json(self) -> dict[str, Any]:
@@ -135,3 +135,12 @@ class Plan:
             "notes": list(self.notes),
             "tensors": [tensor.to_json() for tensor in self.tensors],
         }
+
+
+def _as_spec(value: Any) -> Any:
+    """Write a custom initializer's arguments as a spec has them, where braces are doubled."""
+    if isinstance(value, Mapping):
+        return {key: _as_spec(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_spec(item) for item in value]
+    return value.replace("{", "{{").replace("}", "}}") if isinstance(value, str) else value
