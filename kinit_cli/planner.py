@@ -109,8 +109,6 @@ def plan_tensor(
     if model is None:
         problems.fail()
     fault = None if path is None else name_fault(path)
-    if fault is None and path is not None and "/" not in path:
-        fault = "no '/'"
     if fault is not None:
         problems.add(("path",), "a path: parts joined by '/'", fmt_value(path), f"it has {fault}")
     is_named = path is not None
@@ -219,7 +217,7 @@ class _Planner:
         return TensorPlan(
             path=decl.path,
             layer=decl.top_layer,
-            weight=decl.path[len(decl.top_layer) + 1 :],
+            weight=decl.path.removeprefix(f"{decl.top_layer}/") if decl.top_layer else decl.path,
             shape=decl.shape,
             dtype=DTYPES[decl.dtype],
             initializer=initializer,
