@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kinit_cli.cli.options import allow_code_option
-from kinit_cli.errors import KinitError
+from kinit_cli.errors import KinitError, SpecError
 
 if TYPE_CHECKING:
     from kinit_cli.initializers.custom import CustomInitializers
@@ -44,7 +45,9 @@ def command(
 
     MODEL is a weights file, of which the header alone is read: the names, shapes and dtypes of its
     tensors. Or it is what model.to_json() gives, in a file or - for stdin, or a .keras archive.
-    Keras need not be installed, and nothing of the model is run.
+    Keras need not be installed, and nothing of the model is run. Only if the model has classes that
+    kinit does not know the installed Keras builds it, without values; those that are not Keras's
+    own need --allow-code.
     """
     from kinit_cli.formats.readers import holds_weights
     from kinit_cli.initializers.custom import CustomInitializers
@@ -58,22 +61,55 @@ def command(
             "edit the spec of a model"
         )
     else:
-        imported = _import_model(model, customs)
+        imported = _import_model(model, customs, allow_code)
     _write(_text(imported, out), out, force=force)
 
 
-def _import_model(model: str, customs: CustomInitializers) -> _Imported:
+def _import_model(model: str, customs: CustomInitializers, allow_code: Sequence[str]) -> _Imported:
     from kinit_cli.planner import make_plan
-    from kinit_cli.spec.load import load_spec
+    from kinit_cli.spec.load import parse_spec, read_source
 
-    spec = load_spec(model)
-    plan = make_plan(spec, customs=customs)
+    raw, source = read_source(model)
+    try:
+        spec = parse_spec(raw, source)
+        plan = make_plan(spec, customs=customs)
+    except SpecError:
+        imported = _import_live(raw, source, customs, allow_code)
+        if imported is None:
+            raise
+        return imported
     if not spec.is_keras:
         raise KinitError(
             f"{model}: expected a Keras model or weights, got a spec; kinit generate reads it"
         )
     comment = f"{plan.name or 'A Keras model'}: {plan.n_elements:,} parameters."
     return _Imported(document=spec.document, comment=comment)
+
+
+def _import_live(
+    raw: bytes, source: str, customs: CustomInitializers, allow_code: Sequence[str]
+) -> _Imported | None:
+    """Let Keras, if it is there, read a model with classes that kinit does not know."""
+    from importlib.util import find_spec
+
+    from kinit_cli.importing.unknown import model_with_unknown_classes
+
+    found = model_with_unknown_classes(raw)
+    if found is None or find_spec("keras") is None:
+        return None
+    from kinit_cli.importing.live_keras import live_document
+    from kinit_cli.initializers.custom_load import load_reference
+
+    allowed = {reference: load_reference(reference) for reference in allow_code}
+    document = live_document(found.data, source, allowed)
+    plan = _plan_of(document, source, customs)
+    note = (
+        f"kinit does not know {', '.join(found.classes)}: these are the variables that the "
+        "installed Keras makes, by their places in a .weights.h5 file"
+    )
+    click.echo(f"kinit: note: {note}", err=True)
+    comment = f"{plan.name or 'A Keras model'}: {plan.n_elements:,} parameters.\n{note}"
+    return _Imported(document=document, comment=comment, is_listed=True)
 
 
 def _import_weights(model: str, texts: tuple[str, ...], customs: CustomInitializers) -> _Imported:
