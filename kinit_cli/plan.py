@@ -21,9 +21,10 @@ class TensorPlan:
     Attributes
     ----------
     path : str
-        ``layer/weight``.
+        ``layer/weight``, or ``weight`` alone.
     layer : str
-        What Keras lists as one layer: a model within the model is one with all its layers.
+        What Keras lists as one layer: a model within the model is one with all its layers. Empty
+        for a weight in no layer.
     initializer : Initializer
         As read from the spec, or the default for the weight.
     stream_key : StreamKey

@@ -150,7 +150,7 @@ def plan_tensor(
 def _path_fault(path: Any) -> str | None:
     if not isinstance(path, str):
         return "write it as a text"
-    fault = name_fault(path) or (None if "/" in path else "no '/'")
+    fault = name_fault(path)
     return None if fault is None else f"it has {fault}"
 
 
@@ -226,7 +226,7 @@ class _Planner:
         return TensorPlan(
             path=decl.path,
             layer=decl.top_layer,
-            weight=decl.path[len(decl.top_layer) + 1 :],
+            weight=decl.path.removeprefix(f"{decl.top_layer}/") if decl.top_layer else decl.path,
             shape=decl.shape,
             dtype=DTYPES[decl.dtype],
             initializer=initializer,
