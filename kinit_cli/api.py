@@ -13,13 +13,15 @@ from kinit_cli.dtypes import dtype_name
 from kinit_cli.engines.registry import get_engine
 from kinit_cli.engines.saving import seconds_saved_drawing
 from kinit_cli.engines.whole import make_planned
+from kinit_cli.foreign_code import name_of
 from kinit_cli.initializers.custom import CustomInitializers
+from kinit_cli.keras_objects import keras_config
 from kinit_cli.means import Means
 from kinit_cli.plan import Plan
 from kinit_cli.planner import make_plan, plan_tensor
+from kinit_cli.spec.document import MAX_DEPTH
 from kinit_cli.spec.load import LoadedSpec, Overrides, check_spec, load_spec
 from kinit_cli.spec.problems import ProblemList, SourceMap
-from kinit_cli.workers import default_jobs
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -50,7 +52,9 @@ def tensor(
     ----------
     initializer : str, mapping or callable
         A name (``"he_normal"``), a Keras config (``{"class_name": ..., "config": {...}}``) or
-        ``{"random_normal": {"stddev": 0.02}}``; or a custom one (docs/custom.md), which is called.
+        ``{"random_normal": {"stddev": 0.02}}``. One of Keras's own objects stands for its config,
+        so that the values are kinit's. Any other callable is a custom one (docs/custom.md); if it
+        takes a `seed`, it gets one that is derived from `seed`, 0 if absent, and `path`.
     shape : sequence of int
     seed : int, optional
         0 <= seed < 2^64. With a `path` it is the model's seed, and the tensor is the one of that
@@ -86,32 +90,34 @@ def tensor(
     ... ).tolist()
     True
     """
+    means = Means(jobs=jobs or 0)
     customs = CustomInitializers()
-    if callable(initializer):
-        name = getattr(initializer, "__name__", type(initializer).__name__)
-        customs = CustomInitializers(objects={f"<{name}>": initializer})
-        initializer = f"<{name}>"
+    config = keras_config(initializer)
+    if config is not None:
+        initializer = config
+    elif callable(initializer):
+        name = f"<{name_of(initializer)}>"
+        customs = CustomInitializers(objects={name: initializer})
+        initializer = name
     planned = plan_tensor(
-        initializer,
+        _plain(initializer),
         [_whole(size) for size in shape],
         path=path,
         seed=None if seed is None else _whole(seed),
-        dtype=dtype_name(dtype),
+        dtype=dtype_name("float32" if dtype is None else dtype),
         layout=layout,
         customs=customs,
     )
-    jobs = jobs or default_jobs()
-    engine = get_engine(
-        "auto", seconds_saved=seconds_saved_drawing(planned.draw, planned.shape, jobs)
-    )
-    return make_planned(engine, planned, jobs=jobs)
+    saved = seconds_saved_drawing(planned.draw, planned.shape, means.jobs)
+    engine = get_engine("auto", seconds_saved=saved)
+    return make_planned(engine, planned, jobs=means.jobs)
 
 
 def arrays(
     spec: Spec,
     *,
     seed: int | None = None,
-    dtype: str | None = None,
+    dtype: DTypeLike | None = None,
     params: Mapping[str, float] | None = None,
     initializers: Mapping[str, Any] | None = None,
     engine: str = "auto",
@@ -158,7 +164,7 @@ def generate(
     separator: str | None = None,
     max_shard_size: int | str | None = None,
     seed: int | None = None,
-    dtype: str | None = None,
+    dtype: DTypeLike | None = None,
     params: Mapping[str, float] | None = None,
     initializers: Mapping[str, Any] | None = None,
     engine: str = "auto",
@@ -229,7 +235,7 @@ def generate(
     (7840, 'd74a8716218b3814')
     """
     from kinit_cli import pipeline
-    from kinit_cli.formats.atomic import check_target
+    from kinit_cli.formats.atomic import check_is_not_spec, check_target
     from kinit_cli.formats.registry import FormatOptions, choose_writer
     from kinit_cli.formats.shards import parse_size
 
@@ -240,6 +246,8 @@ def generate(
         max_shard_bytes=None if max_shard_size is None else parse_size(str(max_shard_size)),
     )
     writer = choose_writer(os.fspath(output), format, n_tensors=len(plan.tensors), options=options)
+    if not isinstance(spec, Mapping):
+        check_is_not_spec(Path(output), spec)
     target = pipeline.Output(target=Path(output), writer=writer, force=force)
     check_target(target.target, is_directory=writer.is_directory, force=force)
     plan = means.drawn(plan)
@@ -352,7 +360,7 @@ def diff(
 def _plan(
     spec: Spec,
     seed: int | None,
-    dtype: str | None,
+    dtype: DTypeLike | None,
     params: Mapping[str, float] | None,
     initializers: Mapping[str, Any] | None,
 ) -> Plan:
@@ -365,8 +373,8 @@ def _load(
 ) -> LoadedSpec:
     overrides = Overrides(
         seed=_whole(seed),
-        dtype=dtype,
-        params={name: _whole(value) for name, value in (params or {}).items()},
+        dtype=None if dtype is None else dtype_name(dtype),
+        params={str(name): _whole(value) for name, value in dict(params or {}).items()},
     )
     if isinstance(spec, Mapping):
         problems = ProblemList(SourceMap(source="spec"))
@@ -375,14 +383,18 @@ def _load(
 
 
 def _whole(value: Any) -> Any:
-    """Give NumPy's whole numbers as Python's; what is none is refused where it is checked."""
-    return int(value) if isinstance(value, np.integer) else value
+    """Give NumPy's numbers as Python's; what is none is refused where it is checked."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def _plain(data: Any) -> Any:
+def _plain(data: Any, depth: int = 0) -> Any:
     """Copy nested data with dicts for mappings and lists for sequences, as a file gives them."""
+    if depth > MAX_DEPTH:
+        return data  # refused where it is checked
     if isinstance(data, Mapping):
-        return {key: _plain(value) for key, value in data.items()}
+        return {key: _plain(value, depth + 1) for key, value in data.items()}
+    if isinstance(data, np.ndarray):
+        data = data.tolist()
     if isinstance(data, list | tuple):
-        return [_plain(item) for item in data]
+        return [_plain(item, depth + 1) for item in data]
     return _whole(data)

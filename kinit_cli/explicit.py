@@ -35,6 +35,9 @@ def _explicit_tensor(tensor: TensorPlan, *, is_torch: bool) -> TensorPlan:
     if is_torch and _takes_fans_of_layout(args, tensor.shape):
         field = range(2, len(tensor.shape))
         changes |= {"input_axes": (1, *field), "output_axes": (0, *field)}
+    if tensor.dtype.kind != "float":
+        # Backends multiply integers by no float.
+        changes |= {name: int(value) for name, value in args.items() if isinstance(value, float)}
     if not changes:
         return tensor
     return replace(tensor, initializer=replace(tensor.initializer, args={**args, **changes}))

@@ -43,16 +43,16 @@ class Means:
     def __post_init__(self) -> None:
         names = (*ENGINE_NAMES, *OWN_VALUES_NAMES)
         if self.engine not in names:
-            hint = suggest(self.engine, names) or f"known are {', '.join(names)}"
+            hint = suggest(str(self.engine), names) or f"known are {', '.join(names)}"
             raise UnavailableError(f"no engine is called {self.engine!r}; {hint}")
         if self.device is not None and self.engine not in ("auto", "tensorflow"):
             raise UnavailableError(
                 f"device {self.device}: expected engine tensorflow or auto, got {self.engine}"
             )
-        if self.device is not None and not is_device_name(self.device):
+        if self.device is not None and not is_device_name(str(self.device)):
             raise UnavailableError(f"expected the device cpu, gpu or gpu:N, got {self.device!r}")
-        if self.jobs < 0:
-            raise UnavailableError(f"expected 1 thread or more, got {self.jobs}")
+        if type(self.jobs) is not int or self.jobs < 0:
+            raise UnavailableError(f"expected a number of threads from 1 on, got {self.jobs!r}")
         object.__setattr__(self, "jobs", self.jobs or default_jobs())
 
     def drawn(self, plan: Plan) -> Plan:

@@ -21,9 +21,10 @@ class TensorPlan:
     Attributes
     ----------
     path : str
-        ``layer/weight``.
+        ``layer/weight``, or ``weight`` alone.
     layer : str
-        What Keras lists as one layer: a model within the model is one with all its layers.
+        What Keras lists as one layer: a model within the model is one with all its layers. Empty
+        for a weight in no layer.
     initializer : Initializer
         As read from the spec, or the default for the weight.
     stream_key : StreamKey
@@ -65,7 +66,7 @@ class TensorPlan:
         """Give the initializer's class and all its arguments, as Keras writes them."""
         config = self.initializer.config()
         if isinstance(self.draw, Called) and self.draw.config is not None:
-            config["config"] = dict(self.draw.config)
+            config["config"] = _as_spec(self.draw.config)
         return config
 
     def to_json(self) -> dict[str, Any]:
@@ -135,3 +136,12 @@ class Plan:
             "notes": list(self.notes),
             "tensors": [tensor.to_json() for tensor in self.tensors],
         }
+
+
+def _as_spec(value: Any) -> Any:
+    """Write a custom initializer's arguments as a spec has them, where braces are doubled."""
+    if isinstance(value, Mapping):
+        return {key: _as_spec(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_spec(item) for item in value]
+    return value.replace("{", "{{").replace("}", "}}") if isinstance(value, str) else value

@@ -108,11 +108,11 @@ def plan_tensor(
     model = validate_structure({k: v for k, v in settings.items() if v is not None}, problems)
     if model is None:
         problems.fail()
-    fault = None if path is None else name_fault(path)
-    if fault is None and path is not None and "/" not in path:
-        fault = "no '/'"
-    if fault is not None:
-        problems.add(("path",), "a path: parts joined by '/'", fmt_value(path), f"it has {fault}")
+    if path is not None and (fault := _path_fault(path)) is not None:
+        problems.add(("path",), "a path: parts joined by '/'", fmt_value(path), fault)
+        path = "path/fault"
+    if initializer is None:
+        problems.add(("initializer",), "an initializer", fmt_value(None), "give its name")
     is_named = path is not None
     n_problems = len(problems)
     sizes = validate_shape(shape, ("shape",), problems)
@@ -145,6 +145,13 @@ def plan_tensor(
     problems.raise_if_any()
     assert planned is not None
     return planned
+
+
+def _path_fault(path: Any) -> str | None:
+    if not isinstance(path, str):
+        return "write it as a text"
+    fault = name_fault(path)
+    return None if fault is None else f"it has {fault}"
 
 
 def _check_paths(decls: list[WeightDecl], problems: ProblemList) -> None:
@@ -219,7 +226,7 @@ class _Planner:
         return TensorPlan(
             path=decl.path,
             layer=decl.top_layer,
-            weight=decl.path[len(decl.top_layer) + 1 :],
+            weight=decl.path.removeprefix(f"{decl.top_layer}/") if decl.top_layer else decl.path,
             shape=decl.shape,
             dtype=DTYPES[decl.dtype],
             initializer=initializer,

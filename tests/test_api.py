@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -226,3 +228,88 @@ def test_verify_and_diff_take_what_the_commands_take(tmp_path: Path) -> None:
     assert not kinit_cli.diff(one, other).is_same
     assert kinit_cli.diff(one, other, rtol=1e-6, pattern="a/k", jobs=1).is_same
     assert kinit_cli.diff(one, one).is_same
+
+
+# --- other people's objects -----------------------------------------------------------------
+
+
+def test_a_callable_is_a_custom_initializer(capsys: pytest.CaptureFixture[str]) -> None:
+    def ramp(shape: tuple[int, ...], dtype: str, seed: int = -1) -> Any:
+        sys.stdout.write("ramp\n")
+        return np.full(shape, seed % 1000, dtype)
+
+    first = kinit_cli.tensor(ramp, (2,), seed=1, path="a/b", dtype="float64")
+    assert first.tolist() == kinit_cli.tensor(ramp, (2,), seed=1, path="a/b").tolist()
+    assert first.tolist() != kinit_cli.tensor(ramp, (2,), seed=1, path="a/c").tolist()
+    # The process is not kinit's: its streams are let be.
+    assert capsys.readouterr().out == "ramp\n" * 3
+    layers = [{"name": "a", "weights": {"b": {"shape": [2], "initializer": "ramp"}}}]
+    found = kinit_cli.arrays({"seed": 1, "layers": layers}, initializers={"ramp": ramp})
+    assert found["a/b"].tolist() == first.tolist()
+
+
+def test_two_threads_with_custom_initializers_leave_stdout_alone() -> None:
+    before, inside = sys.stdout, threading.Barrier(2)
+
+    def slow(shape: tuple[int, ...], dtype: str) -> Any:
+        inside.wait(timeout=20)
+        return np.zeros(shape, dtype)
+
+    threads = [threading.Thread(target=kinit_cli.tensor, args=(slow, (2,))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before
+
+
+def test_numpy_numbers_and_tuples_are_taken_everywhere() -> None:
+    config = {"constant": {"value": np.array([[1.0, 2.0]])}}
+    assert kinit_cli.tensor(config, np.array([2, 2])).tolist() == [[1, 2], [1, 2]]
+    own = {"class_name": "HeNormal", "config": {"seed": np.int64(3)}}
+    expected = kinit_cli.tensor("he_normal", (2, 2), seed=3)
+    assert kinit_cli.tensor(MappingProxyType(own), (2, 2)).tobytes() == expected.tobytes()
+    layers = [{"name": "a", "weights": {"b": {"shape": (2, 2), "initializer": own}}}]
+    found = kinit_cli.arrays({"layers": tuple(layers)}, dtype=np.float16)
+    assert found["a/b"].dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: kinit_cli.tensor({1: {}}, (2,), seed=1), SpecError, "texts as keys"),
+        (lambda: kinit_cli.arrays({1: 2, "layers": []}), SpecError, "texts as keys"),
+        (lambda: kinit_cli.tensor("zeros", (2,), path="a/\ud800"), SpecError, "path: expected"),
+        (lambda: kinit_cli.tensor("zeros", (2,), path=Path("a/b")), SpecError, "as a text"),
+        (lambda: kinit_cli.tensor(None, (2,), seed=1), SpecError, "initializer: expected"),
+        (lambda: kinit_cli.tensor("zeros", (2,), jobs=-1), KinitError, "number of threads"),
+        (lambda: kinit_cli.tensor("zeros", (2,), jobs=2.5), KinitError, "number of threads"),
+        (lambda: kinit_cli.arrays(SPEC, engine=3), KinitError, "no engine is called 3"),
+        (lambda: kinit_cli.arrays(SPEC, device=3), KinitError, "the device cpu, gpu or gpu:N"),
+        (lambda: kinit_cli.arrays(SPEC, engine="numpy", device="gpu"), KinitError, "device gpu"),
+        (
+            lambda: kinit_cli.arrays({"layers": iter([])}),
+            SpecError,
+            "plain data, as in a file, got an object of list_iterator",
+        ),
+        (lambda: kinit_cli.generate(SPEC, "w.h5", format="x"), KinitError, "no format is called"),
+        (lambda: kinit_cli.generate(SPEC, "w.h5", format="HDF5"), KinitError, "mean 'hdf5'"),
+    ],
+)  # fmt: skip
+def test_arguments_of_a_wrong_kind(call: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_a_spec_that_holds_itself_is_refused() -> None:
+    layers: list[Any] = []
+    layers.append(layers)
+    with pytest.raises(SpecError, match="levels"):
+        kinit_cli.arrays({"layers": layers})
+
+
+def test_a_spec_is_not_overwritten_by_its_own_weights(small_spec: Path) -> None:
+    before = small_spec.read_bytes()
+    with pytest.raises(KinitError, match="got the spec itself"):
+        kinit_cli.generate(small_spec, small_spec, format="hdf5", force=True)
+    assert small_spec.read_bytes() == before

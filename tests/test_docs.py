@@ -60,6 +60,7 @@ def test_the_pages_are_there() -> None:
         "json.md",
         "python.md",
         "keras.md",
+        "import.md",
         "keras-models.md",
         "spec.md",
         "stream.md",

@@ -242,8 +242,8 @@ def test_without_tensorflow_the_user_is_told_how_to_install_it(
     assert (done.returncode, done.stdout) == (2, b"")
     (line,) = done.stderr.decode().splitlines()
     assert line == (
-        "kinit: engine tensorflow: expected TensorFlow to be installed, got ImportError: it is "
-        "not here; pip install 'kinit-cli[tensorflow]'"
+        "kinit: engine tensorflow: expected TensorFlow to be installed and to work, got "
+        "ImportError: it is not here; pip install 'kinit-cli[tensorflow]'"
     )
     assert not (tmp_path / "a.h5").exists()
 

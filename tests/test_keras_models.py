@@ -244,7 +244,10 @@ layers:
     assert "exists; use --force to replace it" in capsys.readouterr().err
     assert run(["import", str(path), "-o", str(out), "-f"]) == 0
     assert run(["import", str(out)]) == 2
-    assert "expected a Keras model, got a spec; kinit generate reads it" in capsys.readouterr().err
+    assert (
+        "expected a Keras model or weights, got a spec; kinit generate reads it"
+        in capsys.readouterr().err
+    )
 
 
 # --- nonsense -----------------------------------------------------------------------------------

@@ -316,3 +316,19 @@ def test_the_order_of_weights_is_that_of_the_text() -> None:
     layers = "{name: b, weights: {z: {shape: [1]}, a: {shape: [2]}}}, "
     layers += "{name: a, weights: {z: {shape: [3]}}}"
     assert list(shapes_of(f"layers: [{layers}]")) == ["b/z", "b/a", "a/z"]
+
+
+def test_weights_in_no_layer_have_their_own_names_as_paths() -> None:
+    plan = plan_of(
+        "layers:\n- {name: '', weights: {scale: {shape: []}, a/b: {shape: [2]}}}\n"
+        "- name: m\n  type: Sequential\n  layers: [{name: '', weights: {w: {shape: [3]}}}]"
+    )
+    found = [(tensor.path, tensor.layer, tensor.weight) for tensor in plan.tensors]
+    assert found == [("scale", "", "scale"), ("a/b", "", "a/b"), ("m/w", "m", "w")]
+
+
+def test_a_path_that_is_a_place_in_a_keras_file_is_one() -> None:
+    plan = plan_of(
+        "layers: [{name: layers/dense, weights: {vars/0: {shape: [2]}, x: {shape: []}}}]"
+    )
+    assert [tensor.keras_path for tensor in plan.tensors] == ["layers/dense/vars/0", None]

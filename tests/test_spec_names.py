@@ -104,7 +104,9 @@ def test_a_name_without_fault(name: str) -> None:
     assert name_fault(name) is None
 
 
-@pytest.mark.parametrize(("name", "fault"), [part for part in PARTS if "\ud800" not in part[0]])
+@pytest.mark.parametrize(
+    ("name", "fault"), [part for part in PARTS if part[0] and "\ud800" not in part[0]]
+)
 def test_a_faulty_name_of_a_layer_and_of_a_weight(name: str, fault: str) -> None:
     quoted = '"' + "".join(f"\\U{ord(character):08x}" for character in name) + '"'
     text = f"layers:\n- name: {quoted}\n  weights: {{k: {{shape: [2]}}}}\n"
@@ -130,3 +132,12 @@ def test_a_name_that_is_too_long_only_as_a_path() -> None:
     expected = f"expected a path of at most {MAX_PATH_LENGTH} characters, got 1025 characters"
     assert problem == f"spec.yaml:1:1029: layers[0].weights.{weight}: {expected}"
     assert len(plan_of(text.replace("x" * 1000, "x" * 999)).tensors) == 1
+
+
+def test_only_a_layer_may_have_an_empty_name() -> None:
+    (problem,) = problems_of('layers: [{name: "", weights: {"": {shape: [2]}}}]')
+    assert "got ''; it has an empty name" in problem
+    (problem,) = problems_of(
+        'layers: [{name: "", type: Embedding, config: {input_dim: 2, output_dim: 2}}]'
+    )
+    assert "got ''; it has an empty name" in problem

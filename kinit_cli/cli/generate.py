@@ -146,8 +146,10 @@ def command(
         _write_to_stdout(plan, format_name, options, means, accept, quiet=quiet)
         return
     output = _output(plan, out, format_name, options, force=force)
-    if spec != STDIN and output.target.exists() and output.target.samefile(spec):
-        raise OutputError(f"{out}: expected an output, got the spec itself")
+    if spec != STDIN:
+        from kinit_cli.formats.atomic import check_is_not_spec
+
+        check_is_not_spec(output.target, spec)
     summary = _run(plan, output, means, accept, quiet=quiet)
     if as_json:
         echo_json("generate", {"is_seed_drawn": plan.is_seed_drawn, **summary.to_json()})

@@ -24,6 +24,7 @@ import click
 
 from kinit_cli import __version__, interrupts
 from kinit_cli.errors import KinitError, LockError, SpecError, suggest
+from kinit_cli.foreign_code import claim_stdout
 
 EXIT_FINE, EXIT_DIFFERS, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
@@ -92,6 +93,7 @@ def main() -> NoReturn:
     # What a run makes, modules and plans, lives to its end: to look through it now and then, and
     # once more at the end, would take a tenth of the time and find nothing.
     gc.set_threshold(_GC_THRESHOLD)
+    claim_stdout()
     code = run(sys.argv[1:])
     gc.freeze()
     sys.exit(code)
@@ -204,7 +206,10 @@ def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
     except MemoryError:
         _say("out of memory; use fewer --jobs, or a smaller tensor")
         return _failed(argv, "memory", "out of memory")
-    except Exception as error:
+    except (KeyboardInterrupt, _Terminated):
+        raise
+    except BaseException as error:
+        # Of every kind: Python's own exit code for an exception is 1, which here means "differs".
         if os.environ.get("KINIT_DEBUG"):
             raise
         _say(f"internal error: {type(error).__name__}: {error}; KINIT_DEBUG=1 shows where")

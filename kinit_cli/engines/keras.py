@@ -13,7 +13,6 @@ import importlib
 import inspect
 import re
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from kinit_cli.dtypes import DType
 from kinit_cli.engines.quiet import quiet
 from kinit_cli.errors import InitializerError, UnavailableError
 from kinit_cli.explicit import explicit_plan
+from kinit_cli.foreign_code import fmt_error
 from kinit_cli.origin import Origin
 from kinit_cli.plan import Plan, TensorPlan
 
@@ -54,7 +54,9 @@ def keras_plan(plan: Plan, *, is_alone: bool = False) -> Plan:
     plan = explicit_plan(plan)
     origin = _origin_of(keras)
     faults: list[str] = []
-    tensors = tuple(_keras_tensor(tensor, keras, faults) for tensor in plan.tensors)
+    tensors = tuple(
+        _keras_tensor(tensor, keras, faults, is_alone=is_alone) for tensor in plan.tensors
+    )
     if faults:
         shown = [*faults[:_MAX_FAULTS], *([f"and {len(faults) - 20} more"] if faults[20:] else [])]
         raise UnavailableError("\n".join(shown))
@@ -88,7 +90,7 @@ def _import_keras(*, is_alone: bool) -> Any:
         if error.name != "keras":
             raise _broken(error) from error
         raise UnavailableError(f"engine keras: Keras is not installed; {INSTALL}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(error) from error
     numbers = tuple(map(int, re.findall(r"\d+", keras.__version__)[:2]))
     if numbers < OLDEST_VERSION:
@@ -99,10 +101,9 @@ def _import_keras(*, is_alone: bool) -> Any:
     return keras
 
 
-def _broken(error: Exception) -> UnavailableError:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+def _broken(error: BaseException) -> UnavailableError:
     return UnavailableError(
-        f"engine keras: Keras cannot be imported ({text[:300]}); install what is missing, or "
+        f"engine keras: Keras cannot be imported ({fmt_error(error)}); install what is missing, or "
         "choose another backend with KERAS_BACKEND=tensorflow, jax or torch"
     )
 
@@ -122,7 +123,9 @@ def _origin_of(keras: Any) -> Origin:
 # --- tensors --------------------------------------------------------------------------------
 
 
-def _keras_tensor(tensor: TensorPlan, keras: Any, faults: list[str]) -> TensorPlan:
+def _keras_tensor(
+    tensor: TensorPlan, keras: Any, faults: list[str], *, is_alone: bool
+) -> TensorPlan:
     if isinstance(tensor.draw, Called):
         return tensor  # a custom initializer's values are its own, whoever draws the others
     name = tensor.initializer.type.names[0]
@@ -143,7 +146,7 @@ def _keras_tensor(tensor: TensorPlan, keras: Any, faults: list[str]) -> TensorPl
                 f"{tensor.path}: Keras {keras.__version__} does not know the argument "
                 f"{argument.name!r} of {name}; a newer Keras may"
             )
-    function = functools.partial(_call, keras, make, args, tensor.path)
+    function = functools.partial(_call, keras, make, args, tensor.path, is_alone)
     moments = expected_moments(tensor.draw, tensor.shape)
     return replace(tensor, draw=Called(function=function, moments=moments))
 
@@ -153,22 +156,20 @@ def _call(
     make: Callable[..., Any],
     args: Mapping[str, Any],
     path: str,
+    is_alone: bool,
     shape: tuple[int, ...],
     dtype: str,
     seed: int,
 ) -> Any:
     """Let Keras make a tensor; the seed that it needs stands in the arguments already."""
-    with warnings.catch_warnings():
-        # Of a dtype that the backend narrows it warns; here that is an error.
-        warnings.simplefilter("ignore")
+    # Of a dtype that the backend narrows it warns; here that is an error.
+    with quiet(is_alone=is_alone):
         values = make(**args)(shape, dtype=dtype)
     got = keras.backend.standardize_dtype(values.dtype)
     if got != dtype:
         backend = keras.backend.backend()
         hint = "; JAX_ENABLE_X64=1 lets JAX have 64 bits" if backend == "jax" else ""
-        raise InitializerError(
-            f"{path}: expected {dtype} from Keras on {backend}, which has only {got} for it{hint}"
-        )
+        raise InitializerError(f"{path}: expected {dtype} from Keras on {backend}, got {got}{hint}")
     return values
 
 

@@ -19,6 +19,7 @@ from kinit_cli.engines.tensorflow_devices import (
 )
 from kinit_cli.engines.trial import OnFault, fault_text
 from kinit_cli.errors import UnavailableError, suggest
+from kinit_cli.foreign_code import fmt_error
 
 if TYPE_CHECKING:
     from kinit_cli.engines.base import Engine
@@ -133,8 +134,8 @@ def _tensorflow(device: str | None, on_fault: OnFault, is_alone: bool) -> Engine
         tf = load_tensorflow(is_alone=is_alone)
     except (Exception, SystemExit) as error:
         raise UnavailableError(
-            f"engine tensorflow: expected TensorFlow to be installed, got {type(error).__name__}: "
-            f"{error}; {INSTALL}"
+            f"engine tensorflow: expected TensorFlow to be installed and to work, got "
+            f"{fmt_error(error)}; {INSTALL}"
         ) from error
     devices = choose_devices(tf, device)
     from kinit_cli.engines.tensorflow import TensorFlowEngine

@@ -27,6 +27,18 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
+def check_is_not_spec(target: Path, spec: str | os.PathLike[str]) -> None:
+    """Check that an output would not take the place of the spec that it is made from.
+
+    Raises
+    ------
+    OutputError
+        It would.
+    """
+    if target.exists() and target.samefile(spec):
+        raise OutputError(f"{target}: expected an output, got the spec itself")
+
+
 def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
     """Refuse a target that must not be replaced.
 

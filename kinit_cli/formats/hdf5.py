@@ -182,11 +182,13 @@ def _write_names(file: h5py.File, tensors: Sequence[TensorPlan]) -> None:
     # A model within the model is one layer to Keras, which then wants what is trained first.
     for tensor in sorted(tensors, key=lambda tensor: not tensor.is_trainable):
         weights_by_layer.setdefault(tensor.layer, []).append(tensor.weight)
-    layers = list(dict.fromkeys(tensor.layer for tensor in tensors))
+    # What is in no layer is in no list; Keras does not look for it.
+    layers = [layer for layer in dict.fromkeys(tensor.layer for tensor in tensors) if layer]
     write = _NameWriter(file)
     for layer in layers:
         write(layer, "weight_names", weights_by_layer[layer])
-    write(".", "layer_names", layers)
+    if layers:
+        write(".", "layer_names", layers)
     file.attrs["keras_version"] = np.bytes_(_KERAS_GENERATION)
 
 

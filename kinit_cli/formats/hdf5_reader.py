@@ -27,6 +27,7 @@ from kinit_cli.formats.hdf5_tree import (
     iter_datasets,
     links_of,
     text_of,
+    texts_of,
     unique_texts,
 )
 from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE
@@ -110,6 +111,24 @@ class Hdf5File(WeightsFile):
                 elements[n_done : n_done + part.size] = part.view(entry.element)
                 n_done += part.size
         return elements
+
+    def listed_layers(self) -> tuple[str, list[tuple[str, list[str]]]]:
+        """Give a legacy Keras file's layers and their weights, in the order of its attributes.
+
+        Returns
+        -------
+        (path of the group that holds the layers, with a "/" behind it or empty;
+        [(layer, [weight, ...]), ...]; nothing if the file has no such attributes)
+        """
+        with self._reading("its lists of layers"), self._lock:
+            is_model = self.layout == "keras-legacy" and not _has_layer_names(self._file.id)
+            root = self._file["model_weights"] if is_model else self._file
+            layers = [
+                (layer, texts_of(root[layer].attrs, "weight_names"))
+                for layer in texts_of(root.attrs, "layer_names")
+                if isinstance(root.get(layer, getlink=True), h5py.HardLink)
+            ]
+        return ("model_weights/" if is_model else ""), layers
 
     def _dataset(self, name: bytes) -> h5py.Dataset:
         if name in self._open_datasets:
@@ -201,7 +220,7 @@ class Hdf5File(WeightsFile):
         if (b"model_weights", h5py.h5l.TYPE_HARD) in links_of(self._file.id):
             roots.append(h5py.h5o.open(self._file.id, b"model_weights"))
         for root in roots:
-            if h5py.h5a.exists(root, b"layer_names") or h5py.h5a.exists(root, b"layer_names0"):
+            if _has_layer_names(root):
                 return "keras-legacy"
         pattern = re.compile(r"(layers|_layer_checkpoint_dependencies)/.*vars/[0-9]+")
         is_keras3 = any(pattern.fullmatch(entry.path) for entry in self.entries)
@@ -225,6 +244,10 @@ class Hdf5File(WeightsFile):
                 got=f"an HDF5 error: {_reason(error)}",
                 hint="the file is damaged, or needs a filter that is not installed",
             ) from error
+
+
+def _has_layer_names(group: h5py.h5g.GroupID) -> bool:
+    return any(h5py.h5a.exists(group, name) for name in (b"layer_names", b"layer_names0"))
 
 
 def _open(path: Path) -> h5py.File:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -102,6 +102,17 @@ def element_of(dataset: h5py.h5d.DatasetID) -> tuple[np.dtype[Any] | None, str]:
 def text_of(name: bytes) -> str:
     """Decode a name, with escapes for what is not UTF-8."""
     return name.decode("utf-8", "backslashreplace")
+
+
+def texts_of(attributes: h5py.AttributeManager, name: str) -> list[str]:
+    """Read a list of texts that Keras has put into one attribute or into several, numbered ones."""
+    if name in attributes:
+        parts = [attributes[name]]
+    else:
+        numbered = (f"{name}{number}" for number in count())
+        parts = [attributes[part] for part in takewhile(attributes.__contains__, numbered)]
+    items = [item for part in parts for item in np.asarray(part).reshape(-1).tolist()]
+    return [text_of(item) if isinstance(item, bytes) else str(item) for item in items]
 
 
 def unique_texts(names: Sequence[bytes]) -> list[str]:

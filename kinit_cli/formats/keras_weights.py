@@ -25,11 +25,11 @@ from kinit_cli.formats.layouts import FileLayout, FilesLayout
 from kinit_cli.formats.manifest_names import KERAS_INDEX_FILE
 from kinit_cli.formats.shards import DEFAULT_MAX_SHARD_BYTES, split_tensors
 from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.spec.keras_paths import KERAS_PLACE
 
 if TYPE_CHECKING:
     import h5py
 
-_PATH = re.compile(r"(?:([^/]+/)*[^/]+/)?vars/(0|[1-9][0-9]{0,8})")
 #: An element of a list of layers, which is the layer itself and not a part of one.
 _LAYER_GROUP = re.compile(r"(?:.*/)?layers/[^/]+/vars")
 _MAX_SHOWN = 3
@@ -128,7 +128,7 @@ def keras_path_faults(plan: Plan) -> list[str]:
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     for tensor in plan.tensors:
         path = _path_of(tensor)
-        if _PATH.fullmatch(path) is None:
+        if KERAS_PLACE.fullmatch(path) is None:
             faults.append(f"expected a place such as layers/dense/vars/0, got {path!r}")
             continue
         numbers[_group_of(tensor)].append(int(path.rpartition("/")[2]))
@@ -150,7 +150,7 @@ def _name_layers(file: h5py.File, tensors: Sequence[TensorPlan]) -> None:
     """Write the names of layers, as Keras does, for people: it does not read them."""
     layer_by_group = {_group_of(tensor): tensor.layer for tensor in tensors}
     for group, layer in layer_by_group.items():
-        if _LAYER_GROUP.fullmatch(group):
+        if layer and _LAYER_GROUP.fullmatch(group):
             file[group].attrs["name"] = layer
 
 

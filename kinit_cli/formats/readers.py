@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.manifest_names import MANIFEST_FILE
-from kinit_cli.formats.safetensors_types import LENGTH_BYTES
+from kinit_cli.formats.safetensors_types import LENGTH_BYTES, MAX_HEADER_BYTES
 from kinit_cli.formats.weights_file import file_error
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NPY_MAGIC = b"\x93NUMPY"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+#: The member of a .keras archive that is its model.
+_KERAS_MEMBER = "config.json"
 _EXPECTED = "an HDF5, .safetensors, .npz or .npy file, an index of several, or a directory of them"
 _FOREIGN = (
     (b"\x80", "a Python pickle", "kinit never unpickles; save the weights as safetensors or HDF5"),
@@ -56,6 +59,29 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
     return open_file(path)
 
 
+def holds_weights(path: Path) -> bool:
+    """Tell by its content whether a file is one for `open_weights`, and not a spec or a model.
+
+    What is neither, a pickle say, is taken for weights: `open_weights` says what is wrong with it.
+    """
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return True
+        head = _head(path)
+        if head.startswith(_ZIP_MAGICS):
+            # A .keras archive is one as well.
+            return not _has_member(path, _KERAS_MEMBER)
+        if head.lstrip()[:1] == b"{" and b"\0" not in head[:LENGTH_BYTES]:
+            return _is_index(path)
+        with path.open("rb") as file:
+            is_hdf5 = _has_hdf5_signature(file.fileno(), os.fstat(file.fileno()).st_size)
+    except (OSError, ValueError):
+        return False
+    is_safetensors = head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{" and b"\0" in head[:LENGTH_BYTES]
+    is_foreign = head.startswith(tuple(magic for magic, *_ in _FOREIGN))
+    return is_hdf5 or is_safetensors or is_foreign or head.startswith(_NPY_MAGIC)
+
+
 def open_file(path: Path) -> WeightsFile:
     """Open one file that holds tensors itself; see `open_weights`."""
     try:
@@ -72,6 +98,22 @@ def _head(path: Path) -> bytes:
         raise file_error(path, expected=_EXPECTED, got="a special file", hint="name a regular file")
     with path.open("rb") as file:
         return file.read(4096)
+
+
+def _has_member(path: Path, name: str) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return name in archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError):
+        return True  # the reader of .keras archives says what is wrong with it
+
+
+def _is_index(path: Path) -> bool:
+    from kinit_cli.formats.json_file import parse_object
+
+    if path.stat().st_size > MAX_HEADER_BYTES:
+        return False
+    return "weight_map" in parse_object(path.read_bytes())
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> WeightsFileError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from kinit_cli.errors import OutputError
+from kinit_cli.errors import OutputError, suggest
 from kinit_cli.formats.joined_names import DEFAULT_SEPARATOR
 from kinit_cli.formats.shards import DEFAULT_MAX_SHARD_BYTES
 
@@ -70,6 +70,9 @@ def choose_writer(
     """
     if not out:
         raise OutputError("expected a name for the output, got an empty text")
+    if format_name is not None and format_name not in FORMAT_NAMES:
+        hint = suggest(str(format_name), FORMAT_NAMES) or f"known are {', '.join(FORMAT_NAMES)}"
+        raise OutputError(f"{out}: no format is called {format_name!r}; {hint}")
     is_directory = out.endswith("/") or Path(out).is_dir()
     name = format_name or _by_name(out, is_directory=is_directory)
     _check_options(out, name, options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -58,14 +59,23 @@ def _has_call(cls: type) -> bool:
 def _resolve(name: str, thing: Any, args: Args, target: Target) -> Draw:
     if isinstance(thing, type):
         return _of_class(name, thing, args, target)
-    if not hasattr(thing, "get_config"):
+    if not _has(thing, "get_config", name):
         return _of_function(name, thing, args, target)
     if not args:
         return _of_object(name, thing, {}, None)
-    if not hasattr(thing, "from_config"):
+    if not _has(thing, "from_config", name):
         fault = f"an argument of {name}", "it is a ready-made object, which takes none"
         raise CustomError(*(_unknown(key, *fault) for key in args))
     return _of_class(name, type(thing), args, target)
+
+
+def _has(thing: Any, attribute: str, name: str) -> bool:
+    try:
+        with foreign_code():
+            return hasattr(thing, attribute)
+    except ForeignCodeError as error:
+        expected = f"{name} to say whether it has {attribute}"
+        raise CustomError(Fault(expected=expected, got=str(error))) from error
 
 
 # --- functions ------------------------------------------------------------------------------
@@ -106,9 +116,18 @@ def _defaults(parameters: Parameters) -> dict[str, Any]:
         for parameter in (parameters or ())[1:]
         if parameter.kind in _BY_KEYWORD
         and parameter.name not in _GIVEN
-        and isinstance(parameter.default, str | bool | int | float | None)
-        and not (isinstance(parameter.default, float) and not math.isfinite(parameter.default))
+        and _is_plain_value(parameter.default)
     }
+
+
+def _is_plain_value(value: Any) -> bool:
+    if not isinstance(value, str | bool | int | float | None):
+        return False
+    try:
+        _plain(value, "")
+    except _NotPlainError:
+        return False
+    return True
 
 
 # --- classes and their objects --------------------------------------------------------------
@@ -151,7 +170,7 @@ def _of_object(name: str, made: Any, config: Args, own_seed: Any) -> Called:
 
 def _complete_config(name: str, made: Any, config: Args) -> dict[str, Any]:
     """Give what `get_config` says as plain JSON data, or the given config if it has none."""
-    if not hasattr(made, "get_config"):
+    if not _has(made, "get_config", name):
         return dict(config)
     expected = f"get_config() of {name} to give a mapping of JSON data"
     try:
@@ -175,11 +194,11 @@ def _plain(value: Any, where: str) -> Any:
     match value:
         case None | bool():
             return value
-        case int():
+        case int() if abs(value) <= sys.float_info.max:
             return int(value)
         case float() if math.isfinite(value):
             return float(value)
-        case str():
+        case str() if _is_unicode(value):
             return str(value)
         case list() | tuple():
             return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
@@ -188,7 +207,13 @@ def _plain(value: Any, where: str) -> Any:
                 str(key): _plain(item, f"{where}.{key}".lstrip(".")) for key, item in value.items()
             }
     shown = repr(value) if isinstance(value, float) else type(value).__name__
+    if isinstance(value, str):
+        shown = "half a surrogate pair"
     raise _NotPlainError(f"{shown}{f' as {where!r}' if where else ''}")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 # --- signatures -----------------------------------------------------------------------------
@@ -196,9 +221,10 @@ def _plain(value: Any, where: str) -> Any:
 
 def _parameters(function: Any) -> Parameters:
     try:
-        return list(inspect.signature(function).parameters.values())
-    except (ValueError, TypeError):
-        return None
+        with foreign_code():
+            return list(inspect.signature(function).parameters.values())
+    except ForeignCodeError:
+        return None  # it does not say, as some that are written in C
 
 
 def _init_parameters(cls: type) -> Parameters:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import keyword
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from kinit_cli.errors import KinitError, suggest
-from kinit_cli.foreign_code import ForeignCodeError, foreign_code
+from kinit_cli.foreign_code import IMPORT_FOLDERS, ForeignCodeError, foreign_code
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -38,7 +38,7 @@ def parse_reference(text: str) -> tuple[str, str]:
 
 
 def load_reference(text: str) -> Any:
-    """Import what ``package.module:name`` stands for; the current folder is searched last.
+    """Import what ``package.module:name`` stands for, from the current folder if need be.
 
     Raises
     ------
@@ -49,9 +49,8 @@ def load_reference(text: str) -> Any:
         module_name, name = parse_reference(text)
     except ValueError as error:
         raise KinitError(f"--allow-code: {error}") from error
-    # At the end, so that no file here takes the place of an installed module.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    if not _is_installed(module_name) and os.getcwd() not in IMPORT_FOLDERS:
+        IMPORT_FOLDERS.append(os.getcwd())
     try:
         with foreign_code():
             found: Any = importlib.import_module(module_name)
@@ -75,6 +74,14 @@ def entry_points() -> dict[str, list[EntryPoint]]:
         if all(other.value != point.value for other in same):
             same.append(point)
     return found
+
+
+def _is_installed(module_name: str) -> bool:
+    """Tell whether a module can be found without the current folder; none is imported."""
+    try:
+        return importlib.util.find_spec(module_name.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _attribute(found: Any, name: str, text: str) -> Any:

@@ -187,7 +187,7 @@ class _ArgumentReader:
             return [self._custom_value(item, (*path, i)) for i, item in enumerate(raw)]
         if isinstance(raw, str) and (match := _EXPRESSION.fullmatch(raw)):
             return self._evaluated(match.group(1), path)
-        return raw
+        return raw.replace("{{", "{").replace("}}", "}") if isinstance(raw, str) else raw
 
     def _fail(self, path: TreePath, expected: str, got: str, hint: str = "", **place: bool) -> None:
         self._is_sound = False

@@ -14,6 +14,8 @@ from kinit_cli.errors import SpecError
 from kinit_cli.initializers.base import Initializer
 from kinit_cli.initializers.custom import CustomInitializers
 from kinit_cli.initializers.parse import parse_initializer
+from kinit_cli.keras_objects import keras_config
+from kinit_cli.spec.document import clean_data
 from kinit_cli.spec.names import name_fault
 from kinit_cli.spec.problems import ProblemList, SourceMap, fmt_value
 from kinit_cli.stream.identity import SEED_STOP
@@ -84,7 +86,7 @@ class KinitInitializer(keras.initializers.Initializer):  # type: ignore[misc]
             The initializer does not suit the shape, or the dtype cannot hold its values.
         """
         name = keras.backend.standardize_dtype(dtype or keras.config.floatx())
-        values = _tensor(self._parsed, tuple(map(int, shape)), self.seed, self.path, name)
+        values = _tensor(self._parsed, tuple(shape), self.seed, self.path, name)
         return keras.ops.convert_to_tensor(values, dtype=name)
 
     def get_config(self) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class KinitInitializer(keras.initializers.Initializer):  # type: ignore[misc]
 
 def _parsed(initializer: Any) -> Initializer:
     problems = ProblemList(SourceMap(source="KinitInitializer"))
-    raw = _plain(_serialized(initializer))
+    raw = clean_data(_plain(keras_config(initializer) or initializer), problems)
     parsed = parse_initializer(raw, {}, ("initializer",), problems, CustomInitializers())
     try:
         problems.raise_if_any()
@@ -105,15 +107,6 @@ def _parsed(initializer: Any) -> Initializer:
         raise ValueError(str(error)) from error
     assert parsed is not None
     return parsed[0]
-
-
-def _serialized(initializer: Any) -> Any:
-    if not isinstance(initializer, keras.initializers.Initializer):
-        return initializer
-    config = keras.initializers.serialize(initializer)
-    if isinstance(initializer, keras.initializers.Identity):
-        config["config"] = {"gain": initializer.gain}  # Keras leaves it out
-    return config
 
 
 def _plain(value: Any) -> Any:
@@ -153,7 +146,7 @@ def _checked_path(path: Any) -> str:
 
 
 def _tensor(
-    initializer: Initializer, shape: tuple[int, ...], seed: int, path: str, dtype: str
+    initializer: Initializer, shape: tuple[Any, ...], seed: int, path: str, dtype: str
 ) -> NDArray[Any]:
     config = _plain(initializer.config())
     try:

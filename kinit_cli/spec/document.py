@@ -285,6 +285,10 @@ def _cleaned(data: Any, path: TreePath, problems: ProblemList) -> Any:
         }
     if isinstance(data, list):
         return [_cleaned(value, (*path, i), problems) for i, value in enumerate(data)]
+    if data is not None and not isinstance(data, bool | int | float | str):
+        problems.add(path, "plain data, as in a file", f"an object of {type(data).__name__}")
+        problems.silence(path)
+        return None
     if isinstance(data, str):
         return data if _is_utf8(data, path, problems) else ""
     if isinstance(data, int | float) and not abs(data) <= sys.float_info.max:
@@ -295,7 +299,10 @@ def _cleaned(data: Any, path: TreePath, problems: ProblemList) -> Any:
     return data
 
 
-def _is_utf8(text: str, path: TreePath, problems: ProblemList, *, is_key: bool = False) -> bool:
+def _is_utf8(text: Any, path: TreePath, problems: ProblemList, *, is_key: bool = False) -> bool:
+    if not isinstance(text, str):
+        problems.add(path[:-1], "texts as keys", fmt_value(text), is_key=True)
+        return False
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         problems.add(path, "Unicode text", fmt_value(text), "half a surrogate pair", is_key=is_key)
         problems.silence(path)

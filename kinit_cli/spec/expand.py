@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from kinit_cli.layers.args import ONLY, LayerSource
 from kinit_cli.layers.base import LayerWeight, Shape
 from kinit_cli.spec.expressions import ExpressionError, Number, is_param_name
-from kinit_cli.spec.keras_paths import KerasPaths
+from kinit_cli.spec.keras_paths import KERAS_PLACE, KerasPaths
 from kinit_cli.spec.model import AnyLayer, Layer, Model, ModelSpec, Repeat, TypedLayer
 from kinit_cli.spec.names import MAX_PATH_LENGTH, fill_name, name_fault
 from kinit_cli.spec.numbers import MAX_DIMENSION, evaluated, whole_number
@@ -31,7 +31,7 @@ class WeightDecl:
     Attributes
     ----------
     path : str
-        ``layer/weight``, the tensor's canonical name.
+        ``layer/weight``, the tensor's canonical name; ``weight`` alone for one in no layer.
     top_layer : str
         The layer, or the outermost of the models around it: what Keras lists as one layer.
     initializer : object
@@ -46,7 +46,8 @@ class WeightDecl:
     typed : LayerWeight or None
         What the layer's type says of the weight; None if the spec lists the weight itself.
     keras_path : str or None
-        The weight's place in Keras's ``.weights.h5`` files; None if the layer has no type.
+        The weight's place in Keras's ``.weights.h5`` files; None if the layer has no type and
+        the path is not such a place itself.
     """
 
     layer: str
@@ -164,23 +165,29 @@ class _Expander:
     def _iter_layer(
         self, layer: Layer, names: Mapping[str, Number], path: TreePath
     ) -> Iterator[WeightDecl]:
-        layer_name = self._prefix + self._name(layer.name, names, (*path, "name"))
+        # Without a name of its own a layer's weights belong to what is around it.
+        name = self._name(layer.name, names, (*path, "name")) if layer.name else ""
+        layer_name = (self._prefix + name).removesuffix("/")
+        prefix = f"{layer_name}/" if layer_name else ""
         for template, weight in layer.weights.items():
             weight_path = (*path, "weights", template)
             weight_name = self._name(template, names, weight_path, is_key=True)
             shape, is_shape_sound = self.shape(weight.shape, names, (*weight_path, "shape"))
-            self._count_tensor(f"{layer_name}/{weight_name}", weight_path)
+            tensor_path = prefix + weight_name
+            self._count_tensor(tensor_path, weight_path)
+            is_place = KERAS_PLACE.fullmatch(tensor_path) is not None
             yield WeightDecl(
                 layer=layer_name,
                 top_layer=self._top_layer or layer_name,
                 weight=weight_name,
-                path=f"{layer_name}/{weight_name}",
+                path=tensor_path,
                 shape=shape,
                 is_shape_sound=is_shape_sound,
                 dtype=weight.dtype or self._dtype,
                 initializer=weight.initializer,
                 names=names,
                 tree_path=weight_path,
+                keras_path=tensor_path if is_place else None,
             )
 
     def _iter_model(

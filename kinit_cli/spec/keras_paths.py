@@ -11,6 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: A variable's place in a ``.weights.h5`` file.
+KERAS_PLACE = re.compile(r"(?:([^/]+/)*[^/]+/)?vars/(0|[1-9][0-9]{0,8})")
+
 _BEFORE_WORD = re.compile(r"(.)([A-Z][a-z]+)")
 _BEFORE_CAPITAL = re.compile(r"([a-z])([A-Z])")
 

@@ -65,10 +65,17 @@ def load_spec(source: str | os.PathLike[str], overrides: Overrides | None = None
     KinitError
         The file cannot be read, or an override does not fit the spec.
     """
+    raw, name = read_source(source)
+    return parse_spec(raw, name, overrides)
+
+
+def read_source(source: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """Give the text of a spec or a Keras model, and its name in messages; see `load_spec`."""
     name = os.fspath(source)
-    if name == STDIN:
-        return parse_spec(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", overrides)
-    return parse_spec(_read(name), name, overrides)
+    if name != STDIN:
+        return _read(name), name
+    raw, name = sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"
+    return (_read_archive(io.BytesIO(raw), name) if raw.startswith(ARCHIVE_MAGIC) else raw), name
 
 
 def parse_spec(raw: bytes, source: str, overrides: Overrides | None = None) -> LoadedSpec:

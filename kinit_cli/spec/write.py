@@ -6,10 +6,12 @@ import io
 from typing import Any
 
 _WIDTH = 100
+#: Mappings and lists that have a line for each item.
+_BLOCKS = ("layers", "weights", "defaults", "params")
 
 
 def spec_text(document: dict[str, Any], comment: str) -> str:
-    """Give YAML 1.2 that reads as the same document, a layer's shapes and config in one line each.
+    """Give YAML 1.2 that reads as the same document, a weight or a layer's config in one line.
 
     Parameters
     ----------
@@ -28,14 +30,14 @@ def spec_text(document: dict[str, Any], comment: str) -> str:
 
 
 def _laid_out(node: Any, *, is_flow: bool = False) -> Any:
-    """Copy plain data for the YAML writer, everything but layers in one line."""
+    """Copy plain data for the YAML writer, everything but `_BLOCKS` in one line."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     made: Any
     if isinstance(node, dict):
         made = CommentedMap()
         for key, value in node.items():
-            made[key] = _laid_out(value, is_flow=is_flow or key != "layers")
+            made[key] = _laid_out(value, is_flow=is_flow or key not in _BLOCKS)
     elif isinstance(node, list):
         made = CommentedSeq(_laid_out(item, is_flow=is_flow) for item in node)
     else:
