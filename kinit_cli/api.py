@@ -369,7 +369,7 @@ def _plan(
 
 
 def _load(
-    spec: Spec, seed: int | None, dtype: str | None, params: Mapping[str, float] | None
+    spec: Spec, seed: int | None, dtype: DTypeLike | None, params: Mapping[str, float] | None
 ) -> LoadedSpec:
     overrides = Overrides(
         seed=_whole(seed),
