@@ -15,23 +15,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinit_cli.digest import TILE_ELEMENTS
+from kinit_cli.checking import make_checker
+from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
 from kinit_cli.engines.registry import get_engine
 from kinit_cli.engines.saving import seconds_saved_measuring
-from kinit_cli.errors import KinitError, WeightsFileError, suggest
+from kinit_cli.errors import WeightsFileError, suggest
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.interrupts import raise_noted
-from kinit_cli.meter import TileStats
-from kinit_cli.summary import FileSummary, StatsAccumulator, TensorStats, TensorSummary
+from kinit_cli.records import read_records
+from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary, count_verdicts
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kinit_cli.checking import Checker
+    from kinit_cli.distribution_test import DistributionTest
     from kinit_cli.engines.base import Engine
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
-    from kinit_cli.manifest import Expectation, Manifest
-    from kinit_cli.meter import Meter
+    from kinit_cli.manifest import Expectation
+    from kinit_cli.meter import Meter, TileStats
+    from kinit_cli.summary import TensorStats
 
 _MAX_BATCH = 256
 _MAX_SUGGESTIONS_FROM = 2000
@@ -50,6 +54,23 @@ class _Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What was found in one tile; the digest only if it is to be compared."""
+
+    stats: TileStats
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What was found of one tensor."""
+
+    stats: TensorStats
+    digest: str | None
+    test: DistributionTest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
     """Tensors of at most a tile each."""
 
@@ -64,6 +85,7 @@ def inspect_file(
     *,
     pattern: str | None = None,
     jobs: int | None = None,
+    check: bool = False,
     progress: Callable[[int], object] | None = None,
     on_fault: Callable[[str], None] = lambda reason: None,
     is_alone: bool = False,
@@ -78,6 +100,8 @@ def inspect_file(
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
     jobs : int, optional
         Threads; the cores that this process may use if absent.
+    check : bool
+        Compare every tensor with the initializer and the digest that the file records for it.
     progress : callable, optional
         Called with the number of bytes each time some have been measured.
     on_fault : callable, optional
@@ -88,23 +112,25 @@ def inspect_file(
     Raises
     ------
     WeightsFileError
-        If the file cannot be read, or no tensor matches.
+        If the file cannot be read, no tensor matches, or there is nothing to check against.
     """
     started = time.perf_counter()
     with open_weights(path) as file:
-        notes = list(file.notes)
-        manifest = _read_manifest(file, notes)
-        expected = _expected(file, manifest, notes)
-        entries = _in_order_of_spec(select_entries(file, pattern), expected)
+        records = read_records(file)
+        checker = make_checker(file, records) if check else None
+        entries = records.in_order_of_spec(select_entries(file, pattern, records.missing))
         numeric = [entry for entry in entries if entry.element is not None]
         jobs = jobs or default_jobs()
         engine = _choose_engine(numeric, jobs, on_fault, is_alone)
         engine.prepare({(None, entry.element) for entry in numeric if entry.element is not None})
         raise_noted()
-        stats = _measure(_Worker(file, engine), numeric, jobs, progress or _ignore)
-    tensors = tuple(
-        _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
-    )
+        found = _measure(_Worker(file, engine, checker), numeric, jobs, progress or _ignore)
+        tensors = tuple(
+            _tensor_summary(entry, found.get(entry.path), records.expected.get(entry.path), checker)
+            for entry in entries
+        )
+    manifest = records.manifest
+    missing = tuple(path for path in records.missing if _is_chosen(path, pattern))
     return FileSummary(
         source=os.fspath(path),
         format=file.format,
@@ -116,24 +142,30 @@ def inspect_file(
         seed=manifest.seed if manifest else None,
         stream=manifest.stream if manifest else None,
         origin=manifest.origin if manifest else None,
-        notes=tuple(notes),
+        notes=(*file.notes, *records.notes()),
+        tests=count_verdicts(tensors, missing) if check else None,
     )
 
 
-def select_entries(file: WeightsFile, pattern: str | None) -> tuple[TensorEntry, ...]:
-    """Give the file's tensors whose path is `pattern` or matches it, all if it is None."""
-    if pattern is None:
-        return file.entries
-    entries = tuple(
-        entry for entry in file.entries if entry.path == pattern or fnmatchcase(entry.path, pattern)
-    )
-    if not entries:
+def select_entries(
+    file: WeightsFile, pattern: str | None, missing: Sequence[str] = ()
+) -> tuple[TensorEntry, ...]:
+    """Give the file's tensors whose path is `pattern` or matches it, all if it is None.
+
+    There may be none only if one of `missing` matches.
+    """
+    entries = tuple(entry for entry in file.entries if _is_chosen(entry.path, pattern))
+    if not entries and pattern is not None and not any(_is_chosen(p, pattern) for p in missing):
         near = suggest(pattern, [entry.path for entry in file.entries[:_MAX_SUGGESTIONS_FROM]])
         raise WeightsFileError(
             f"{file.path}: expected a tensor that matches {pattern!r}, got none of its "
             f"{len(file.entries)}; {near or 'run without a pattern to list them all'}"
         )
     return entries
+
+
+def _is_chosen(path: str, pattern: str | None) -> bool:
+    return pattern is None or path == pattern or fnmatchcase(path, pattern)
 
 
 def _choose_engine(
@@ -152,52 +184,82 @@ def _measure(
     entries: Sequence[TensorEntry],
     jobs: int,
     progress: Callable[[int], object],
-) -> dict[str, TensorStats]:
+) -> dict[str, _Found]:
     """Measure tensors, each in tiles; the result does not depend on the number of threads."""
-    stats: dict[str, TensorStats] = {}
-    accumulator = StatsAccumulator()
+    found: dict[str, _Found] = {}
+    collector: _Collector | None = None
     for task, result in iter_results(worker, _iter_tasks(entries), jobs=jobs):
         if isinstance(task, _Batch):
             assert isinstance(result, list)
-            stats.update(zip((entry.path for entry in task.entries), result, strict=True))
+            found.update(zip((entry.path for entry in task.entries), result, strict=True))
         else:
-            assert isinstance(result, TileStats)
-            accumulator.add(task.index, result)
+            assert isinstance(result, _Part)
+            collector = collector or _Collector(task.entry, worker.checker)
+            collector.add(task.index, result)
             if (task.index + 1) * TILE_ELEMENTS >= task.entry.n_elements:
-                stats[task.entry.path] = accumulator.result()
-                accumulator = StatsAccumulator()
+                found[task.entry.path] = collector.result()
+                collector = None
         progress(task.n_bytes())
         raise_noted()
-    return stats
+    return found
 
 
 class _Worker:
     """Does the tasks; called from many threads at once."""
 
-    def __init__(self, file: WeightsFile, engine: Engine) -> None:
+    def __init__(self, file: WeightsFile, engine: Engine, checker: Checker | None) -> None:
+        self.checker = checker
         self._file = file
         self._engine = engine
         self._local = threading.local()
 
-    def __call__(self, task: _Tile | _Batch) -> TileStats | list[TensorStats]:
+    def __call__(self, task: _Tile | _Batch) -> _Part | list[_Found]:
         if isinstance(task, _Tile):
             return self._measure(task.entry, task.index)
-        return [_whole(self._measure(entry, 0)) for entry in task.entries]
+        return [self._measure_whole(entry) for entry in task.entries]
 
-    def _measure(self, entry: TensorEntry, index: int) -> TileStats:
+    def _measure_whole(self, entry: TensorEntry) -> _Found:
+        collector = _Collector(entry, self.checker)
+        collector.add(0, self._measure(entry, 0))
+        return collector.result()
+
+    def _measure(self, entry: TensorEntry, index: int) -> _Part:
         if not hasattr(self._local, "meter"):
             self._local.meter = self._engine.make_meter()
             self._local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
         meter: Meter = self._local.meter
         start = index * TILE_ELEMENTS
         stop = min(start + TILE_ELEMENTS, entry.n_elements)
-        return meter.measure(self._file.read(entry, start, stop, self._local.memory))
+        values = self._file.read(entry, start, stop, self._local.memory)
+        has_digest = self.checker is not None and self.checker.has_digest(entry.path)
+        digest = piece_digest(values) if has_digest and start < stop else None
+        return _Part(stats=meter.measure(values), digest=digest)
 
 
-def _whole(tile: TileStats) -> TensorStats:
-    accumulator = StatsAccumulator()
-    accumulator.add(0, tile)
-    return accumulator.result()
+class _Collector:
+    """Joins what was found in one tensor's tiles."""
+
+    def __init__(self, entry: TensorEntry, checker: Checker | None) -> None:
+        self._entry = entry
+        self._checker = checker
+        self._stats = StatsAccumulator()
+        has_digest = checker is not None and checker.has_digest(entry.path)
+        self._digest = TensorDigest() if has_digest else None
+
+    def add(self, index: int, part: _Part) -> None:
+        """Take what was found in tile `index`."""
+        self._stats.add(index, part.stats)
+        if self._digest is not None and part.digest is not None:
+            self._digest.add(index, part.digest)
+
+    def result(self) -> _Found:
+        """Give what was found, once all tiles are in."""
+        stats = self._stats.result()
+        digest = self._digest.hexdigest() if self._digest else None
+        test = None
+        if self._checker is not None:
+            test = self._checker.judge(self._entry, stats, self._stats.grid_counts, digest)
+        return _Found(stats=stats, digest=digest, test=test)
 
 
 def _iter_tasks(entries: Iterable[TensorEntry]) -> Iterator[_Tile | _Batch]:
@@ -220,77 +282,28 @@ def _iter_tasks(entries: Iterable[TensorEntry]) -> Iterator[_Tile | _Batch]:
 
 
 def _tensor_summary(
-    entry: TensorEntry, stats: TensorStats | None, expected: Expectation | None
+    entry: TensorEntry,
+    found: _Found | None,
+    expected: Expectation | None,
+    checker: Checker | None,
 ) -> TensorSummary:
+    test = found.test if found else None
+    if checker is not None and found is None:  # no numbers
+        test = checker.judge(entry, None, None, None)
     return TensorSummary(
         path=entry.path,
         shape=entry.shape,
         dtype=entry.dtype,
         n_elements=entry.n_elements,
         n_bytes=entry.n_bytes,
-        stats=stats,
+        stats=found.stats if found else None,
         expected_mean=expected.mean if expected else None,
         expected_std=expected.stddev if expected else None,
         initializer=expected.initializer if expected else None,
+        digest=found.digest if found else None,
         recorded_digest=expected.digest if expected else None,
+        test=test,
     )
-
-
-def _read_manifest(file: WeightsFile, notes: list[str]) -> Manifest | None:
-    """Read what the file says about itself; a note says so if that cannot be used."""
-    if file.manifest_text is None:
-        return None
-    # Reading a spec takes much importing, which other files' readers need not wait for.
-    from kinit_cli.manifest import parse_manifest
-
-    try:
-        return parse_manifest(file.manifest_text, str(file.path))
-    except KinitError as error:
-        notes.append(f"what the file says about itself cannot be used: {error}")
-        return None
-
-
-def _expected(
-    file: WeightsFile, manifest: Manifest | None, notes: list[str]
-) -> Mapping[str, Expectation]:
-    """Give what is expected of each path, in the order of the spec."""
-    if manifest is None:
-        return {}
-    from kinit_cli.manifest import expectations
-
-    try:
-        expected = expectations(manifest, str(file.path))
-    except KinitError as error:
-        reasons = "; ".join(str(error).splitlines())
-        notes.append(f"the spec that the file records cannot be used: {reasons}")
-        return {}
-    if file.format == "npy" and len(expected) == len(file.entries) == 1:
-        # One .npy file is called what the user likes; the manifest knows the tensor's path.
-        expected = {file.entries[0].path: next(iter(expected.values()))}
-    return _matching(file.entries, expected, notes)
-
-
-def _matching(
-    entries: Sequence[TensorEntry], expected: dict[str, Expectation], notes: list[str]
-) -> dict[str, Expectation]:
-    """Keep what is expected of tensors that the file has as the manifest records them."""
-    found = {entry.path: (entry.shape, entry.dtype) for entry in entries}
-    changed = [
-        path for path, record in expected.items() if found.get(path) != (record.shape, record.dtype)
-    ]
-    if changed:
-        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
-        notes.append(f"not as the file's manifest records it, or not there: {shown}")
-    for path in changed:
-        del expected[path]
-    return expected
-
-
-def _in_order_of_spec(
-    entries: tuple[TensorEntry, ...], expected: Mapping[str, Expectation]
-) -> tuple[TensorEntry, ...]:
-    position = {path: index for index, path in enumerate(expected)}
-    return tuple(sorted(entries, key=lambda entry: position.get(entry.path, len(position))))
 
 
 def _ignore(n_bytes: int) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
-from kinit_cli.draw import Called, Orthogonal, expected_moments
+from kinit_cli.distribution_test import Expected, judge
+from kinit_cli.draw import Called, Orthogonal, expected_moments, matrix_shape
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.errors import OutputError
@@ -30,11 +31,12 @@ from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
 from kinit_cli.meter import TileStats
+from kinit_cli.orthogonality import orthogonality_error
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.returned import call_function
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.stream.transforms import cast_float64
-from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary
+from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary, count_verdicts
 from kinit_cli.workers import iter_results
 
 #: Called with the number of bytes that have been written since the last call.
@@ -113,6 +115,7 @@ def generate(
         engine=engine.name,
         origin=plan.origin,
         notes=plan.notes,
+        tests=count_verdicts(tensors),
     )
 
 
@@ -173,23 +176,25 @@ class _TileResult:
     stats: TileStats
     digest: bytes
     n_bytes: int
+    orthogonality_error: float | None = None
 
 
 def _fill(
     plan: Plan, layout: OpenLayout, engine: Engine, jobs: int, progress: Progress
 ) -> list[TensorSummary]:
+    is_ours = plan.origin is None
     collectors: dict[int, _Collector] = {}
     summaries: list[TensorSummary | None] = [None] * len(plan.tensors)
     for index, tensor in enumerate(plan.tensors):
         if not tensor.n_elements:
-            summaries[index] = _Collector(tensor).summary()
+            summaries[index] = _Collector(tensor, is_ours=is_ours).summary()
     worker = _Worker(plan, layout, engine, jobs)
     units = _iter_units(plan, engine.span_elements)
     for _, results in iter_results(worker, units, jobs=jobs, stop=worker.stop):
         for result in results:
             index = result.tensor_index
             if index not in collectors:
-                collectors[index] = _Collector(plan.tensors[index])
+                collectors[index] = _Collector(plan.tensors[index], is_ours=is_ours)
             if collectors[index].add(result):
                 summaries[index] = collectors.pop(index).summary()
             progress(result.n_bytes)
@@ -279,11 +284,19 @@ class _Worker:
         matrix = self._engine.orthogonal(
             draw, tensor.stream_key, tensor.shape, jobs=self._jobs, on_block=self._check_stop
         ).reshape(-1)
+
+        def read(start: int, stop: int) -> NDArray[Any]:
+            out = self._buffer(tensor, stop - start)
+            cast_float64(matrix[start:stop], out)
+            return out
+
+        error = None
+        if draw.gain:
+            error = orthogonality_error(read, *matrix_shape(tensor.shape), draw.gain)
         for tile_index, start in enumerate(range(0, matrix.size, TILE_ELEMENTS)):
-            values = matrix[start : start + TILE_ELEMENTS]
-            out = self._buffer(tensor, values.size)
-            cast_float64(values, out)
-            yield self._finish(tensor_index, tile_index, out)
+            out = read(start, min(start + TILE_ELEMENTS, matrix.size))
+            result = self._finish(tensor_index, tile_index, out)
+            yield result if tile_index else replace(result, orthogonality_error=error)
 
     def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> _TileResult:
         stats = self._local.meter.measure(out)
@@ -306,32 +319,50 @@ class _Worker:
 class _Collector:
     """Joins the results of one tensor's tiles."""
 
-    def __init__(self, tensor: TensorPlan) -> None:
+    def __init__(self, tensor: TensorPlan, *, is_ours: bool) -> None:
         self._tensor = tensor
+        self._is_ours = is_ours
         self._stats = StatsAccumulator()
         self._digest = TensorDigest()
         self._n_tiles_left = math.ceil(tensor.n_elements / TILE_ELEMENTS)
+        self._orthogonality_error: float | None = None
 
     def add(self, result: _TileResult) -> bool:
         """Take a tile's result; tell whether it was the last one."""
         self._stats.add(result.tile_index, result.stats)
         self._digest.add(result.tile_index, result.digest)
         self._n_tiles_left -= 1
+        if result.orthogonality_error is not None:
+            self._orthogonality_error = result.orthogonality_error
         return self._n_tiles_left == 0
 
     def summary(self) -> TensorSummary:
         """Give what was found, once all tiles are in."""
         tensor = self._tensor
-        expected = expected_moments(tensor.draw, tensor.shape)
+        moments = expected_moments(tensor.draw, tensor.shape)
+        stats = self._stats.result()
+        expected = Expected(
+            draw=tensor.draw,
+            shape=tensor.shape,
+            dtype=tensor.dtype.name,
+            is_ours=self._is_ours,
+        )
+        test = judge(
+            expected,
+            stats,
+            self._stats.grid_counts,
+            orthogonality_error=self._orthogonality_error,
+        )
         return TensorSummary(
             path=tensor.path,
             shape=tensor.shape,
             dtype=tensor.dtype.name,
             n_elements=tensor.n_elements,
             n_bytes=tensor.n_bytes,
-            stats=self._stats.result(),
-            expected_mean=expected.mean if expected else None,
-            expected_std=expected.stddev if expected else None,
+            stats=stats,
+            expected_mean=moments.mean if moments else None,
+            expected_std=moments.stddev if moments else None,
             initializer=str(tensor.initializer),
             digest=self._digest.hexdigest(),
+            test=test,
         )

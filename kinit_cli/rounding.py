@@ -1,0 +1,86 @@
+"""The values that a float dtype has, and what rounds to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kinit_cli.dtypes import DTYPES, numpy_dtype
+from kinit_cli.stream.transforms import cast_float64
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: More values than this are not listed.
+MAX_LEVELS = 2**17
+
+
+def rounded(value: float, dtype: str) -> float:
+    """Round a number as the stream does: to nearest even, a narrow dtype by way of float32."""
+    out = np.empty(1, numpy_dtype(dtype))
+    cast_float64(np.array([value]), out)
+    return float(out[0])
+
+
+def spacing_at(magnitude: float, dtype: str) -> float:
+    """Give the distance from a value of the dtype, of this magnitude, to the next larger one.
+
+    >>> spacing_at(1.0, "float32") == 2**-23, spacing_at(0.0, "float16") == 2**-24
+    (True, True)
+    """
+    # Of the largest value, and of whatever lies beyond, it is the distance to the one before.
+    value = min(magnitude, float(DTYPES[dtype].highest))
+    ends = np.empty(1, numpy_dtype(dtype))
+    cast_float64(np.array([value]), ends)
+    with np.errstate(all="ignore"):
+        following = float(np.nextafter(ends, np.array([np.inf], ends.dtype))[0])
+        before = float(np.nextafter(ends, np.array([-np.inf], ends.dtype))[0])
+    here = float(ends[0])
+    return following - here if following < np.inf else here - before
+
+
+def rounding_edges(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
+    """Give, for each value, the number from which on others are rounded to it or beyond.
+
+    It lies halfway between the least value of the dtype that is not below and the one before.
+    """
+    at_least = np.empty(values.size, numpy_dtype(dtype))
+    cast_float64(values, at_least)
+    is_below = at_least.astype(np.float64) < values
+    with np.errstate(all="ignore"):
+        following = np.nextafter(at_least, np.array(np.inf, at_least.dtype))
+        at_least = np.where(is_below, following, at_least).astype(at_least.dtype)
+        before = np.nextafter(at_least, np.array(-np.inf, at_least.dtype))
+    edges: NDArray[np.float64] = at_least.astype(np.float64) / 2 + before.astype(np.float64) / 2
+    return edges
+
+
+def levels_between(lowest: float, highest: float, dtype: str) -> NDArray[np.float64]:
+    """List the values of a float dtype from one of them to another, ascending.
+
+    Raises
+    ------
+    ValueError
+        There are more than `MAX_LEVELS`.
+
+    Examples
+    --------
+    >>> levels_between(1.0, 1.03125, "bfloat16").tolist()
+    [1.0, 1.0078125, 1.015625, 1.0234375, 1.03125]
+    """
+    numpy_type = numpy_dtype(dtype)
+    integer = np.dtype(f"i{numpy_type.itemsize}")
+    ends = np.array([lowest, highest]).astype(numpy_type)
+    first, last = (_ordinal(int(bits), integer) for bits in ends.view(integer))
+    if last - first >= MAX_LEVELS:
+        raise ValueError(f"{last - first + 1} values of {dtype}")
+    ordinals = np.arange(first, last + 1)
+    bits = np.where(ordinals < 0, np.iinfo(integer).min - ordinals, ordinals)
+    levels: NDArray[np.float64] = bits.astype(integer).view(numpy_type).astype(np.float64) + 0.0
+    return levels
+
+
+def _ordinal(bits: int, integer: np.dtype[np.signedinteger]) -> int:
+    """Give the rank of a value among its dtype's, in ascending order, 0 being 0."""
+    return bits if bits >= 0 else int(np.iinfo(integer).min) - bits
