@@ -69,18 +69,31 @@ def levels_between(lowest: float, highest: float, dtype: str) -> NDArray[np.floa
     >>> levels_between(1.0, 1.03125, "bfloat16").tolist()
     [1.0, 1.0078125, 1.015625, 1.0234375, 1.03125]
     """
-    numpy_type = numpy_dtype(dtype)
-    integer = np.dtype(f"i{numpy_type.itemsize}")
-    ends = np.array([lowest, highest]).astype(numpy_type)
-    first, last = (_ordinal(int(bits), integer) for bits in ends.view(integer))
+    first, last = _ordinal(lowest, dtype), _ordinal(highest, dtype)
     if last - first >= MAX_LEVELS:
         raise ValueError(f"{last - first + 1} values of {dtype}")
+    integer = _integer_of(dtype)
     ordinals = np.arange(first, last + 1)
-    bits = np.where(ordinals < 0, np.iinfo(integer).min - ordinals, ordinals)
-    levels: NDArray[np.float64] = bits.astype(integer).view(numpy_type).astype(np.float64) + 0.0
+    bits = np.where(ordinals < 0, np.iinfo(integer).min - ordinals, ordinals).astype(integer)
+    levels: NDArray[np.float64] = bits.view(numpy_dtype(dtype)).astype(np.float64) + 0.0
     return levels
 
 
-def _ordinal(bits: int, integer: np.dtype[np.signedinteger]) -> int:
-    """Give the rank of a value among its dtype's, in ascending order, 0 being 0."""
+def count_levels(lowest: float, highest: float, dtype: str) -> int:
+    """Count the values that numbers between two have once they are rounded to a float dtype.
+
+    >>> count_levels(1.0, 1.03125, "bfloat16")
+    5
+    """
+    return _ordinal(rounded(highest, dtype), dtype) - _ordinal(rounded(lowest, dtype), dtype) + 1
+
+
+def _ordinal(value: float, dtype: str) -> int:
+    """Give the rank of a dtype's value among all of them, in ascending order, 0 being 0."""
+    integer = _integer_of(dtype)
+    bits = int(np.array(value).astype(numpy_dtype(dtype)).view(integer))
     return bits if bits >= 0 else int(np.iinfo(integer).min) - bits
+
+
+def _integer_of(dtype: str) -> np.dtype[np.signedinteger]:
+    return np.dtype(f"i{numpy_dtype(dtype).itemsize}")

@@ -59,7 +59,7 @@ drawn only on a terminal; `NO_COLOR` and `FORCE_COLOR` are heeded. Nothing is ev
 | exit code | meaning |
 |---:|---|
 | 0 | fine |
-| 1 | something differs (no command of this version compares) |
+| 1 | `inspect --check` found a wrong tensor, `check` a wrong spec; with `--strict` advice, too |
 | 2 | wrong usage, a spec with problems, an unreadable or unwritable file, an internal error |
 | 130, 143 | interrupted by Ctrl-C, ended by SIGTERM; the output is as it was before |
 """

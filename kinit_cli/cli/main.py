@@ -37,6 +37,7 @@ JSON_SCHEMA_VERSION = 1
 _COMMANDS = {
     "generate": ("kinit_cli.cli.generate", "Generate the weights of a spec into a file."),
     "inspect": ("kinit_cli.cli.inspect", "Show what is inside a weights file."),
+    "check": ("kinit_cli.cli.check", "Tell what is wrong with a spec, and what is worth knowing."),
 }
 
 
@@ -184,7 +185,7 @@ def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
         with _stderr_may_fail():
             click.echo("\n".join(map(str, error.problems)), err=True)
         _say(f"{n_problems} problem{'s' if n_problems > 1 else ''} in the spec")
-        return _failed(argv, "spec", str(error), [_problem_json(p) for p in error.problems])
+        return _failed(argv, "spec", str(error), [problem_json(p) for p in error.problems])
     except KinitError as error:
         _say(str(error))
         return _failed(argv, "error", str(error))
@@ -212,7 +213,8 @@ def _failed(
     return EXIT_ERROR
 
 
-def _problem_json(problem: Any) -> dict[str, Any]:
+def problem_json(problem: Any) -> dict[str, Any]:
+    """Give a spec's problem as plain data with stable keys."""
     return {
         "file": problem.place.source,
         "line": problem.place.line,
