@@ -1,26 +1,24 @@
 """Whether a tensor's values can come from its initializer.
 
-Every limit is a bound that is proven for any number of elements, and no approximation: of a sound
-tensor each of the five findings below has a chance of less than 1e-12, so that of 100,000 sound
-tensors one is accused with a chance of less than 5e-7.
-
-- mean, too low or too high: Bernstein's inequality; for normals the normal tail's.
-- variance about the law's own mean, too low or too high: Bernstein's inequality; for normals that
-  of Laurent and Massart, "Adaptive estimation of a quadratic functional by model selection",
-  Annals of Statistics 28(5), 2000.
-- counts in bins of about equal probability, by the likelihood-ratio chi-square
-  G = 2 sum count ln(count / expected), by Agrawal, "Finite-sample concentration of the multinomial
-  in relative entropy", IEEE Transactions on Information Theory 66(10), 2020.
-
-What has no randomness must hold exactly: the range, constants, the length of an orthogonal matrix.
+Mean, variance and counts in bins must be within the bounds of `kinit_cli.bounds` of what the law of
+the elements gives. What has no randomness must hold exactly: the range, constants, the length of an
+orthogonal matrix.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from kinit_cli.bounds import (
+    LOG_LIMIT,
+    N_FINDINGS,
+    likelihood_ratio,
+    log_p_of_mean,
+    log_p_of_ratio,
+)
 from kinit_cli.draw import (
     Called,
     Constant,
@@ -45,9 +43,6 @@ if TYPE_CHECKING:
 
 Verdict: TypeAlias = Literal["pass", "fail", "untested"]
 
-#: A finding whose chance in a sound tensor is below exp of this convicts it.
-LOG_LIMIT = math.log(1e-12)
-N_FINDINGS = 5
 #: Elements from which on values are counted in bins, and how many bins.
 _BINS = ((2000, 32), (200, 8))
 #: Float64 sums of exact values err by less, relative to the largest value.
@@ -234,13 +229,15 @@ def _check_law(
     findings: _Findings, expected: Expected, stats: TensorStats, grid_counts: GridCounts | None
 ) -> str:
     from kinit_cli.laws import bins_of, law_of
+    from kinit_cli.stream.transforms import round_to_float32
 
     if not expected.is_ours and DTYPES[expected.dtype].n_bytes < 4:
         return f"how another library rounds to {expected.dtype} is not known"
     law = law_of(expected.draw, expected.dtype)
     if law is None:
-        if isinstance(expected.draw, Normal | TruncatedNormal):  # of no spread at all
-            _check_fixed(findings, expected, stats, is_float=True)
+        if isinstance(expected.draw, Normal | TruncatedNormal):  # of no spread in float32
+            constant = Constant(value=round_to_float32(expected.draw.mean))
+            _check_fixed(findings, replace(expected, draw=constant), stats, is_float=True)
             return ""
         return "its distribution is not known"
     assert stats.mean is not None
@@ -275,9 +272,7 @@ def _check_moment(
         findings.z_mean = z
     else:
         findings.z_variance = z
-    excess = max(abs(deviation) - slack, 0.0)
-    spread = variance + tail * excess
-    log_p = -n * excess * (excess / spread) / 2 if spread else -math.inf if excess else 0.0
+    log_p = log_p_of_mean(max(abs(deviation) - slack, 0.0), n, variance, tail)
     findings.note(log_p, f"its {name} is {z:+.1f} sigma from that of the initializer")
 
 
@@ -286,16 +281,11 @@ def _check_bins(findings: _Findings, bins: Bins, grid_counts: GridCounts) -> Non
     dof = len(bins.places)
     if not dof:
         return
-    n = n_below[-1]
-    g = 0.0
-    for low, high, probability in zip(n_below[:-1], n_below[1:], bins.probabilities, strict=True):
-        count = high - low
-        if count:
-            g += 2 * count * math.log(count / (n * probability))
+    counts = map(operator.sub, n_below[1:], n_below)
+    g = likelihood_ratio(counts, bins.probabilities, n_below[-1])
     findings.chi2, findings.dof = g, dof
-    excess = g / 2 / dof
-    log_p = -dof * (excess - 1 - math.log(excess)) if excess > 1 else 0.0
-    findings.note(log_p, f"its values are spread otherwise: chi-square {g:.0f} over {dof + 1} bins")
+    reason = f"its values are spread otherwise: chi-square {g:.0f} over {dof + 1} bins"
+    findings.note(log_p_of_ratio(g, dof), reason)
 
 
 def _check_range(findings: _Findings, expected: Expected, law: Law, stats: TensorStats) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _FINE_SPACING = 2.0**-6
 #: In a coarse dtype the values nearest to 0, in standard deviations, count as one.
 _NEGLIGIBLE = 2.0**-12
+#: What means of float64 values err by, relative to their size.
+_FLOAT64_ERROR = 2.0**-50
 _SQRT2 = math.sqrt(2)
 
 
@@ -54,7 +56,7 @@ class Law:
         c = b / 3 (Bernstein); it is 0 for a normal, and twice the variance for its square
         (Laurent and Massart, 2000).
     mean_slack, variance_slack : float
-        How far the rounding to a fine dtype can move the two.
+        How far the rounding of values, or of sums, can move the two.
     lowest, highest : float
         Least and greatest value, as the dtype has them.
     survival : callable
@@ -157,7 +159,30 @@ def _uniform_law(low: float, high: float, dtype: str) -> Law:
         highest=largest_below(high, numpy_dtype(dtype)),
         survival=survival,
     )
+    if dtype == "float64" and offset + width - law.highest > _NEGLIGIBLE * width:
+        law = _cut(law, offset, width)
     return _as_held(law, dtype)
+
+
+def _cut(law: Law, offset: float, width: float) -> Law:
+    """Let what lies beyond the highest value take that, as the stream does.
+
+    It is much where `offset`, which is a float32, is coarse beside the width.
+    """
+    length = law.highest - offset
+    share = length / width
+    first, second = -share * length / 2, share * length**2 / 3
+    third, fourth = -share * length**3 / 4, share * length**4 / 5
+    variance = second - first**2
+    central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
+    return replace(
+        law,
+        mean=law.highest + first,
+        variance=variance,
+        square_variance=central - variance**2,
+        tail=length / 3,
+        square_tail=length**2 / 3,
+    )
 
 
 def _normal_law(mean: float, stddev: float, dtype: str) -> Law:
@@ -232,15 +257,22 @@ def _held_coarsely(law: Law, dtype: str, stddev: float) -> Law:
     edges = levels[:-1] / 2 + levels[1:] / 2
     beyond = np.array([1.0, *map(law.survival, edges.tolist()), 0.0])
     probabilities = beyond[:-1] - beyond[1:]
-    mean = float(probabilities @ levels)
-    deviations = levels - mean
+    # From a value among them, so that the difference is exact however small it is beside it.
+    base = float(levels[levels.size // 2])
+    offset = float(probabilities @ (levels - base))
+    mean = base + offset
+    deviations = levels - base - offset
     squares = deviations * deviations
     variance = float(probabilities @ squares)
     square_deviations = squares - variance
+    # Of float64 values whose spread is some units in their last place, means have no more places.
+    numeric = _FLOAT64_ERROR * abs(mean)
     return replace(
         law,
         mean=mean,
         variance=variance,
+        mean_slack=numeric,
+        variance_slack=numeric * numeric,
         square_variance=float(probabilities @ (square_deviations * square_deviations)),
         tail=float(np.abs(deviations).max()) / 3,
         square_tail=float(np.abs(square_deviations).max()) / 3,

@@ -13,14 +13,16 @@ import scipy.stats
 from every_engine import every_engine
 from numpy.typing import NDArray
 
-from kinit_cli.distribution_test import (
+from kinit_cli.bounds import (
     LOG_LIMIT,
     N_FINDINGS,
+    likelihood_ratio,
+    log_p_of_mean,
+    log_p_of_ratio,
+)
+from kinit_cli.distribution_test import (
     DistributionTest,
     Expected,
-    _check_bins,
-    _check_moment,
-    _Findings,
     judge,
 )
 from kinit_cli.draw import (
@@ -39,8 +41,6 @@ from kinit_cli.draw import (
 from kinit_cli.engines import get_engine
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.whole import make_tensor
-from kinit_cli.histogram import N_BUCKETS, GridCounts
-from kinit_cli.laws import Bins
 from kinit_cli.meter import Meter
 from kinit_cli.orthogonality import orthogonality_error, sampled
 from kinit_cli.plan import plan_tensor
@@ -155,9 +155,7 @@ def test_family_wise_error() -> None:
 
 
 def log_p_of_moment(z: float, n: int, *, variance: float, tail: float) -> float:
-    findings = _Findings()
-    _check_moment(findings, "mean", z * math.sqrt(variance / n), variance, tail, 0.0, n)
-    return findings.log_p
+    return log_p_of_mean(z * math.sqrt(variance / n), n, variance, tail)
 
 
 @pytest.mark.parametrize("n", [1, 3, 10, 100, 10_000])
@@ -187,13 +185,9 @@ def test_bound_of_the_bins_is_above_the_exact_chance() -> None:
     for a in range(n + 1):
         for b in range(n + 1 - a):
             counts = [a, b, n - a - b]
-            findings = _Findings()
-            # Buckets 0, 1 and 2 are those of the least positive numbers.
-            grid = GridCounts(buckets=np.arange(3, dtype=np.uint16), counts=np.array(counts))
-            places = [N_BUCKETS // 2 + 1, N_BUCKETS // 2 + 2]
-            _check_bins(findings, Bins(places=places, probabilities=probabilities), grid)
+            g = likelihood_ratio(counts, probabilities, n)
             chance = scipy.stats.multinomial.pmf(counts, n, probabilities)
-            found.append((findings.chi2, findings.log_p, float(chance)))
+            found.append((g, log_p_of_ratio(g, 2), float(chance)))
     for chi2, log_p, _ in found:
         exact = sum(chance for other, _, chance in found if other >= chi2)
         assert exact <= math.exp(log_p) * (1 + 1e-9)

@@ -50,6 +50,7 @@ def code(cell: str) -> list[str]:
 
 def test_the_pages_are_there() -> None:
     assert {page.name for page in (REPOSITORY / "docs").glob("*.md")} == {
+        "checks.md",
         "commands.md",
         "dependencies.md",
         "engines.md",

@@ -11,10 +11,16 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 
+from kinit_cli.distribution_test import Expected, judge
 from kinit_cli.draw import Constant, Draw, Normal, Orthogonal, TruncatedNormal, Uniform
+from kinit_cli.engines import get_engine
+from kinit_cli.engines.whole import make_tensor
 from kinit_cli.histogram import GRID_EDGES
 from kinit_cli.laws import bins_of, law_of
+from kinit_cli.meter import Meter
 from kinit_cli.rounding import levels_between, rounded, rounding_edges, spacing_at
+from kinit_cli.stream.identity import StreamKey
+from kinit_cli.summary import StatsAccumulator
 
 DRAWS: list[tuple[Draw, Any]] = [
     (Uniform(minval=-0.25, maxval=0.5), scipy.stats.uniform(-0.25, 0.75)),
@@ -80,6 +86,42 @@ def test_rounding_can_take_away_all_spread() -> None:
     law = law_of(Normal(mean=1.0, stddev=1e-12), "float32")
     assert law is not None
     assert (law.mean, law.variance, law.lowest, law.highest) == (1, 0, 1, 1)
+
+
+def test_a_uniform_whose_bounds_are_a_few_float32_apart() -> None:
+    """The stream rounds the lower bound, and takes the value below the upper one for the rest."""
+    low, high = -1.8544951606374136e37, -1.854494972493436e37
+    offset, width = float(np.float32(low)), float(np.float32(high - low))
+    x = np.minimum(offset + width * (np.arange(2**20) + 0.5) / 2**20, np.nextafter(high, -np.inf))
+    law = law_of(Uniform(minval=low, maxval=high), "float64")
+    assert law is not None
+    shifted = x - x.min()
+    assert (x == x.max()).mean() > 0.01
+    assert law.mean - x.min() == pytest.approx(shifted.mean(), rel=1e-6)
+    assert law.variance == pytest.approx(shifted.var(), rel=1e-6)
+    squares = np.square(shifted - shifted.mean())
+    assert law.square_variance == pytest.approx(squares.var(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        Normal(mean=-1.0, stddev=2.3e-17),
+        Normal(mean=1.0, stddev=1e-16),
+        TruncatedNormal(mean=1.0, stddev=7e-16),
+        Normal(mean=0.3, stddev=1e-60),
+        Normal(mean=-5.8e21, stddev=138203.0),
+    ],
+    ids=str,
+)
+def test_a_spread_of_a_few_float64(draw: Draw) -> None:
+    """Sums of such values have no more places than the values; what is sound passes."""
+    for size in (20, 3000):
+        values = make_tensor(get_engine("numpy"), draw, StreamKey(key=1, nonce=2), (size,), "f8")
+        accumulator = StatsAccumulator()
+        accumulator.add(0, Meter().measure(values))
+        expected = Expected(draw=draw, shape=(size,), dtype="float64")
+        assert judge(expected, accumulator.result(), accumulator.grid_counts).verdict == "pass"
 
 
 @pytest.mark.parametrize("draw", [Constant(value=1), Orthogonal(gain=1.0)])
