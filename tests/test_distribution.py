@@ -194,6 +194,33 @@ def test_bound_of_the_bins_is_above_the_exact_chance() -> None:
     assert min(log_p for _, log_p, _ in found) < -30
 
 
+@pytest.mark.parametrize("dof", [1, 5, 7, 31])
+def test_bound_of_the_bins_is_above_the_chi_square_far_out(dof: int) -> None:
+    for g in np.geomspace(1, 3000, 50):
+        assert scipy.stats.chi2.logsf(g, dof) <= log_p_of_ratio(g, dof) + 1e-12
+        assert log_p_of_ratio(g, dof) == pytest.approx(min(exact_bound(g, dof), 0.0))
+
+
+def exact_bound(g: float, dof: int) -> float:
+    """(e g / (2 dof))^dof exp(-g / 2), where it falls with g."""
+    return dof * math.log(math.e * g / 2 / dof) - g / 2 if g > 2 * dof else 0.0
+
+
+def test_eight_sigma_of_a_million_elements_convict_and_seven_do_not() -> None:
+    for variance, tail in ((1.0, 0.0), (2.0, 2.0), (1 / 12, 1 / 6), (1 / 180, 1 / 18)):
+        at_seven, at_eight = (
+            log_p_of_moment(z, 10**6, variance=variance, tail=tail) for z in (7.0, 8.0)
+        )
+        assert at_eight < LOG_LIMIT < at_seven
+
+
+def test_the_variance_is_about_the_mean_of_the_law() -> None:
+    draw = Normal(mean=0.0, stddev=1.0)
+    values = values_of(draw, (5000,), "float64") + 3.0
+    z = outcome_of(values, draw).z_variance
+    assert z == pytest.approx((np.square(values).mean() - 1) / math.sqrt(2 / 5000), rel=1e-9)
+
+
 # --- wrong tensors --------------------------------------------------------------------------
 
 
@@ -325,6 +352,15 @@ def test_orthogonal(shape: tuple[int, ...], dtype: str) -> None:
     assert result.orthogonality_error is not None
     wrong = (values.astype("f8") * 1.01).astype(values.dtype)
     assert outcome_of(wrong, draw).verdict == "fail"
+
+
+@pytest.mark.parametrize("gain", [1e-5, -3e-6])
+def test_an_orthogonal_matrix_of_subnormal_numbers_passes(gain: float) -> None:
+    draw = Orthogonal(gain=gain)
+    values = values_of(draw, (200, 150), "float16")
+    error = error_of(values, gain)
+    assert error > 2**-9
+    assert outcome_of(values, draw, orthogonality_error=error).verdict == "pass"
 
 
 def error_of(values: NDArray[Any], gain: float) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -19,6 +21,7 @@ from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.hdf5 import Hdf5Writer
 from kinit_cli.formats.npy import NpyDirectoryWriter
 from kinit_cli.inspect import inspect_file
+from kinit_cli.origin import Origin
 from kinit_cli.pipeline import Output, generate
 from kinit_cli.plan import make_plan
 from kinit_cli.spec.load import parse_spec
@@ -40,6 +43,7 @@ layers:
       count: {shape: [3], dtype: int32, initializer: ones}
 """
 N_TENSORS = 9
+ORIGIN = Origin(engine="keras", version="3.15.1", backend="jax", backend_version="0.10.2")
 
 
 def written(target: Path, engine: Engine | None = None) -> FileSummary:
@@ -191,6 +195,29 @@ def test_a_tensor_of_another_shape_and_a_missing_one_are_failures(h5: Path) -> N
     other = inspect_file(h5, pattern="a/[lm]*", check=True)
     assert other.tests is not None
     assert not other.tests.is_failure
+
+
+def test_values_of_another_origin_have_their_own_bounds(h5: Path) -> None:
+    """Another library's uniforms may reach the upper bound."""
+
+    def reach_bound(values: np.ndarray) -> None:
+        values[0, 0] = np.nextafter(np.float32(math.sqrt(6 / 2100)), np.float32(1))
+
+    change(h5, "a/large", reach_bound)
+    assert list(failures(h5, without_digests=True)) == ["a/large"]
+    with h5py.File(h5, "a") as file:
+        manifest = json.loads(file.attrs["kinit"])
+        manifest.update(stream=None, origin=ORIGIN.to_json())
+        file.attrs["kinit"] = json.dumps(manifest)
+    assert failures(h5) == {}
+
+
+def test_generate_knows_of_another_origin(tmp_path: Path) -> None:
+    plan = replace(make_plan(parse_spec(SPEC.encode(), "spec.yaml")), origin=ORIGIN)
+    output = Output(target=tmp_path / "w.h5", writer=Hdf5Writer())
+    made = generate(plan, output, engine=get_engine("numpy"), jobs=1)
+    assert verdicts(made)["a/half"] == "untested"
+    assert verdicts(made)["a/kernel"] == "pass"
 
 
 def test_a_truncated_file_cannot_be_read(h5: Path, capsys: pytest.CaptureFixture[str]) -> None:

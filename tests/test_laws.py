@@ -37,6 +37,11 @@ def test_moments_and_survival_are_those_of_scipy(draw: Draw, exact: Any) -> None
     assert law.variance == pytest.approx(exact.var(), rel=1e-12)
     fourth = exact.stats(moments="k") + 3
     assert law.square_variance == pytest.approx((fourth - 1) * exact.var() ** 2, rel=1e-6)
+    if not isinstance(draw, Normal):  # Bernstein's inequality, by the support
+        low, high = exact.support()
+        reach = max(high - exact.mean(), exact.mean() - low)
+        assert law.tail == pytest.approx(reach / 3)
+        assert law.square_tail == pytest.approx((reach**2 - exact.var()) / 3)
     for x in np.linspace(exact.ppf(0.001), exact.ppf(0.999), 9):
         assert law.survival(x) == pytest.approx(exact.sf(x), rel=1e-10)
     assert (law.survival(-100.0), law.survival(100.0)) == (1, 0)
