@@ -118,7 +118,9 @@ def inspect_file(
     with open_weights(path) as file:
         records = read_records(file)
         checker = make_checker(file, records) if check else None
-        entries = records.in_order_of_spec(select_entries(file, pattern, records.missing))
+        entries = records.in_order_of_spec(
+            select_entries(file, pattern, records.missing if check else ())
+        )
         numeric = [entry for entry in entries if entry.element is not None]
         jobs = jobs or default_jobs()
         engine = _choose_engine(numeric, jobs, on_fault, is_alone)

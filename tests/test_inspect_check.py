@@ -188,6 +188,8 @@ def test_a_tensor_of_another_shape_and_a_missing_one_are_failures(h5: Path) -> N
     assert (summary.tests.n_failed, summary.tests.n_untested) == (1, 1)
     assert verdicts(summary)["new"] == "untested"
     assert failures(h5) == {"a/kernel": "the file records float32 of the shape [300, 50] for it"}
+    with pytest.raises(WeightsFileError, match="matches 'a/bias'"):
+        inspect_file(h5, pattern="a/bias")
     only_missing = inspect_file(h5, pattern="a/bias", check=True)
     assert only_missing.tensors == ()
     assert only_missing.tests is not None
