@@ -162,9 +162,9 @@ def reduce_grid(grid_counts: GridCounts, lowest: float, highest: float) -> Histo
     """
     low, high = _to_float32(lowest), _to_float32(highest)
     inner = _inner_places(low, high)
-    n_below = _counts_below(grid_counts, inner)
+    n_below = counts_below(grid_counts, inner)
     return Histogram(
-        edges=array("f", [low, *map(_EDGES.__getitem__, inner), high]),
+        edges=array("f", [low, *map(GRID_EDGES.__getitem__, inner), high]),
         counts=array("q", map(operator.sub, n_below[1:], n_below)),
     )
 
@@ -178,11 +178,11 @@ def _inner_places(low: float, high: float) -> list[int]:
     targets += low
     # Halfway between two edges the lower one is taken. The middles are exact.
     nearest = dict.fromkeys(_MIDDLES.searchsorted(targets).tolist())
-    first, stop = bisect_right(_EDGES, low), bisect_left(_EDGES, high)
+    first, stop = bisect_right(GRID_EDGES, low), bisect_left(GRID_EDGES, high)
     return [place for place in nearest if first <= place < stop]
 
 
-def _counts_below(grid_counts: GridCounts, places: list[int]) -> list[int]:
+def counts_below(grid_counts: GridCounts, places: list[int]) -> list[int]:
     """Give 0, the number of values below the edge at each place, and the number of values."""
     buckets = grid_counts.buckets.tolist()
     before = list(accumulate(grid_counts.counts.tolist(), initial=0))
@@ -229,6 +229,6 @@ def _middles(edges: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 #: Places in it are buckets, counted from the lowest value: negative ones first, downwards.
-_EDGES: list[float] = _grid_edges().tolist()
-_MIDDLES = _middles(np.array(_EDGES))
+GRID_EDGES: list[float] = _grid_edges().tolist()
+_MIDDLES = _middles(np.array(GRID_EDGES))
 _FRACTIONS = np.arange(1, N_BINS) / N_BINS

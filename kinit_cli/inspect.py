@@ -9,31 +9,56 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinit_cli.digest import TILE_ELEMENTS
+from kinit_cli.checking import make_checker
+from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
 from kinit_cli.engines.registry import get_engine
 from kinit_cli.engines.saving import seconds_saved_measuring
-from kinit_cli.errors import KinitError, WeightsFileError, suggest
+from kinit_cli.errors import WeightsFileError, suggest
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.interrupts import raise_noted
-from kinit_cli.pieces import Piece, iter_units
-from kinit_cli.stored_names import recorded_names
-from kinit_cli.summary import FileSummary, StatsAccumulator, TensorStats, TensorSummary
+from kinit_cli.pieces import iter_units
+from kinit_cli.records import read_records
+from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary, count_verdicts
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
+    from kinit_cli.checking import Checker
+    from kinit_cli.distribution_test import DistributionTest
     from kinit_cli.engines.base import Engine
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
-    from kinit_cli.manifest import Expectation, Manifest
+    from kinit_cli.manifest import Expectation
     from kinit_cli.meter import Meter, TileStats
+    from kinit_cli.pieces import Piece
+    from kinit_cli.summary import TensorStats
 
 _MAX_SUGGESTIONS_FROM = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What was found in one tile; the digest only if it is to be compared."""
+
+    stats: TileStats
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What was found of one tensor."""
+
+    stats: TensorStats
+    digest: str | None
+    test: DistributionTest | None
 
 
 def inspect_file(
@@ -41,6 +66,7 @@ def inspect_file(
     *,
     pattern: str | None = None,
     jobs: int | None = None,
+    check: bool = False,
     progress: Callable[[int], object] | None = None,
     on_fault: Callable[[str], None] = lambda reason: None,
     is_alone: bool = False,
@@ -55,6 +81,8 @@ def inspect_file(
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
     jobs : int, optional
         Threads; the cores that this process may use if absent.
+    check : bool
+        Compare every tensor with the initializer and the digest that the file records for it.
     progress : callable, optional
         Called with the number of bytes each time some have been measured.
     on_fault : callable, optional
@@ -65,23 +93,27 @@ def inspect_file(
     Raises
     ------
     WeightsFileError
-        If the file cannot be read, or no tensor matches.
+        If the file cannot be read, no tensor matches, or there is nothing to check against.
     """
     started = time.perf_counter()
     with open_weights(path) as file:
-        notes = list(file.notes)
-        manifest = _read_manifest(file, notes)
-        expected = _expected(file, manifest, notes)
-        entries = _in_order_of_spec(select_entries(file, pattern), expected)
+        records = read_records(file)
+        checker = make_checker(file, records) if check else None
+        entries = records.in_order_of_spec(
+            select_entries(file, pattern, records.missing if check else ())
+        )
         numeric = [entry for entry in entries if entry.element is not None]
         jobs = jobs or default_jobs()
         engine = _choose_engine(numeric, jobs, on_fault, is_alone)
         engine.prepare({(None, entry.element) for entry in numeric if entry.element is not None})
         raise_noted()
-        stats = _measure(_Worker(file, numeric, engine), jobs, progress or _ignore)
-    tensors = tuple(
-        _tensor_summary(entry, stats.get(entry.path), expected.get(entry.path)) for entry in entries
-    )
+        found = _measure(_Worker(file, numeric, engine, checker), jobs, progress or _ignore)
+        tensors = tuple(
+            _tensor_summary(entry, found.get(entry.path), records.expected.get(entry.path), checker)
+            for entry in entries
+        )
+    manifest = records.manifest
+    missing = tuple(path for path in records.missing if _is_chosen(path, pattern))
     return FileSummary(
         source=os.fspath(path),
         format=file.format,
@@ -93,24 +125,30 @@ def inspect_file(
         seed=manifest.seed if manifest else None,
         stream=manifest.stream if manifest else None,
         origin=manifest.origin if manifest else None,
-        notes=tuple(notes),
+        notes=(*file.notes, *records.notes()),
+        tests=count_verdicts(tensors, missing) if check else None,
     )
 
 
-def select_entries(file: WeightsFile, pattern: str | None) -> tuple[TensorEntry, ...]:
-    """Give the file's tensors whose path is `pattern` or matches it, all if it is None."""
-    if pattern is None:
-        return file.entries
-    entries = tuple(
-        entry for entry in file.entries if entry.path == pattern or fnmatchcase(entry.path, pattern)
-    )
-    if not entries:
+def select_entries(
+    file: WeightsFile, pattern: str | None, missing: Sequence[str] = ()
+) -> tuple[TensorEntry, ...]:
+    """Give the file's tensors whose path is `pattern` or matches it, all if it is None.
+
+    There may be none only if one of `missing` matches.
+    """
+    entries = tuple(entry for entry in file.entries if _is_chosen(entry.path, pattern))
+    if not entries and pattern is not None and not any(_is_chosen(p, pattern) for p in missing):
         near = suggest(pattern, [entry.path for entry in file.entries[:_MAX_SUGGESTIONS_FROM]])
         raise WeightsFileError(
             f"{file.path}: expected a tensor that matches {pattern!r}, got none of its "
             f"{len(file.entries)}; {near or 'run without a pattern to list them all'}"
         )
     return entries
+
+
+def _is_chosen(path: str, pattern: str | None) -> bool:
+    return pattern is None or path == pattern or fnmatchcase(path, pattern)
 
 
 def _choose_engine(
@@ -128,122 +166,107 @@ def _measure(
     worker: _Worker,
     jobs: int,
     progress: Callable[[int], object],
-) -> dict[str, TensorStats]:
+) -> dict[str, _Found]:
     """Measure tensors, each in tiles; the result does not depend on the number of threads."""
-    entries = worker.entries
-    stats = {one.path: StatsAccumulator().result() for one in entries if not one.n_elements}
-    accumulator = StatsAccumulator()
+    entries, checker = worker.entries, worker.checker
+    found = {one.path: _Collector(one, checker).result() for one in entries if not one.n_elements}
+    collector: _Collector | None = None
     units = iter_units(entry.n_elements for entry in entries)
-    for unit, results in iter_results(worker, units, jobs=jobs):
+    for unit, parts in iter_results(worker, units, jobs=jobs):
         n_bytes = 0
-        for piece, result in zip(unit, results, strict=True):
+        for piece, part in zip(unit, parts, strict=True):
             entry = entries[piece.tensor_index]
             n_bytes += (piece.stop - piece.start) * (entry.n_bytes // entry.n_elements)
-            accumulator.add(piece.tile_index, result)
+            collector = collector or _Collector(entry, checker)
+            collector.add(piece.tile_index, part)
             if piece.stop == entry.n_elements:
-                stats[entry.path] = accumulator.result()
-                accumulator = StatsAccumulator()
+                found[entry.path] = collector.result()
+                collector = None
         progress(n_bytes)
         raise_noted()
-    return stats
+    return found
 
 
 class _Worker:
     """Measures pieces of tensors; called from many threads at once."""
 
-    def __init__(self, file: WeightsFile, entries: Sequence[TensorEntry], engine: Engine) -> None:
+    def __init__(
+        self,
+        file: WeightsFile,
+        entries: Sequence[TensorEntry],
+        engine: Engine,
+        checker: Checker | None,
+    ) -> None:
         self.entries = entries
+        self.checker = checker
         self._file = file
         self._engine = engine
         self._local = threading.local()
 
-    def __call__(self, unit: tuple[Piece, ...]) -> list[TileStats]:
+    def __call__(self, unit: tuple[Piece, ...]) -> list[_Part]:
         local = self._local
         if not hasattr(local, "meter"):
             local.meter = self._engine.make_meter()
             local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
-        meter: Meter = local.meter
-        return [
-            meter.measure(
-                self._file.read(
-                    self.entries[piece.tensor_index], piece.start, piece.stop, local.memory
-                )
-            )
-            for piece in unit
-        ]
+        return [self._measure(piece, local.meter, local.memory) for piece in unit]
+
+    def _measure(self, piece: Piece, meter: Meter, memory: NDArray[np.uint8]) -> _Part:
+        entry = self.entries[piece.tensor_index]
+        values = self._file.read(entry, piece.start, piece.stop, memory)
+        has_digest = self.checker is not None and self.checker.has_digest(entry.path)
+        digest = piece_digest(values) if has_digest else None
+        return _Part(stats=meter.measure(values), digest=digest)
+
+
+class _Collector:
+    """Joins what was found in one tensor's tiles."""
+
+    def __init__(self, entry: TensorEntry, checker: Checker | None) -> None:
+        self._entry = entry
+        self._checker = checker
+        self._stats = StatsAccumulator()
+        has_digest = checker is not None and checker.has_digest(entry.path)
+        self._digest = TensorDigest() if has_digest else None
+
+    def add(self, index: int, part: _Part) -> None:
+        """Take what was found in tile `index`."""
+        self._stats.add(index, part.stats)
+        if self._digest is not None and part.digest is not None:
+            self._digest.add(index, part.digest)
+
+    def result(self) -> _Found:
+        """Give what was found, once all tiles are in."""
+        stats = self._stats.result()
+        digest = self._digest.hexdigest() if self._digest else None
+        test = None
+        if self._checker is not None:
+            test = self._checker.judge(self._entry, stats, self._stats.grid_counts, digest)
+        return _Found(stats=stats, digest=digest, test=test)
 
 
 def _tensor_summary(
-    entry: TensorEntry, stats: TensorStats | None, expected: Expectation | None
+    entry: TensorEntry,
+    found: _Found | None,
+    expected: Expectation | None,
+    checker: Checker | None,
 ) -> TensorSummary:
+    test = found.test if found else None
+    if checker is not None and found is None:  # no numbers
+        test = checker.judge(entry, None, None, None)
     return TensorSummary(
         path=entry.path,
         shape=entry.shape,
         dtype=entry.dtype,
         n_elements=entry.n_elements,
         n_bytes=entry.n_bytes,
-        stats=stats,
+        stats=found.stats if found else None,
         expected_mean=expected.mean if expected else None,
         expected_std=expected.stddev if expected else None,
         initializer=expected.initializer if expected else None,
+        digest=found.digest if found else None,
         recorded_digest=expected.digest if expected else None,
+        test=test,
     )
-
-
-def _read_manifest(file: WeightsFile, notes: list[str]) -> Manifest | None:
-    """Read what the file says about itself; a note says so if that cannot be used."""
-    if file.manifest_text is None:
-        return None
-    # Reading a spec takes much importing, which other files' readers need not wait for.
-    from kinit_cli.manifest import parse_manifest
-
-    try:
-        return parse_manifest(file.manifest_text, str(file.path))
-    except KinitError as error:
-        notes.append(f"what the file says about itself cannot be used: {error}")
-        return None
-
-
-def _expected(
-    file: WeightsFile, manifest: Manifest | None, notes: list[str]
-) -> Mapping[str, Expectation]:
-    """Give what is expected of each path, in the order of the spec."""
-    if manifest is None:
-        return {}
-    from kinit_cli.manifest import expectations
-
-    try:
-        expected = expectations(manifest, str(file.path))
-    except KinitError as error:
-        reasons = "; ".join(str(error).splitlines())
-        notes.append(f"the spec that the file records cannot be used: {reasons}")
-        return {}
-    names = recorded_names(file, manifest)
-    expected = {names.get(path, path): what for path, what in expected.items()}
-    return _matching(file.entries, expected, notes)
-
-
-def _matching(
-    entries: Sequence[TensorEntry], expected: dict[str, Expectation], notes: list[str]
-) -> dict[str, Expectation]:
-    """Keep what is expected of tensors that the file has as the manifest records them."""
-    found = {entry.path: (entry.shape, entry.dtype) for entry in entries}
-    changed = [
-        path for path, record in expected.items() if found.get(path) != (record.shape, record.dtype)
-    ]
-    if changed:
-        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
-        notes.append(f"not as the file's manifest records it, or not there: {shown}")
-    for path in changed:
-        del expected[path]
-    return expected
-
-
-def _in_order_of_spec(
-    entries: tuple[TensorEntry, ...], expected: Mapping[str, Expectation]
-) -> tuple[TensorEntry, ...]:
-    position = {path: index for index, path in enumerate(expected)}
-    return tuple(sorted(entries, key=lambda entry: position.get(entry.path, len(position))))
 
 
 def _ignore(n_bytes: int) -> None:

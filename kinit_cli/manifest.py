@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kinit_cli.draw import expected_moments
+from kinit_cli.draw import Draw, expected_moments
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.explicit import explicit_plan
 from kinit_cli.initializers.base import Customs
@@ -69,6 +69,7 @@ class Expectation:
     mean: float | None
     stddev: float | None
     digest: str | None
+    draw: Draw
 
 
 def manifest_text(
@@ -171,6 +172,7 @@ def _expectation(tensor: TensorPlan, manifest: Manifest) -> Expectation:
         mean=moments.mean if moments else None,
         stddev=moments.stddev if moments else None,
         digest=None if record is None else record.digest,
+        draw=tensor.draw,
     )
 
 

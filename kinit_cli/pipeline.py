@@ -6,21 +6,22 @@ joined in order, so the result does not depend on threads.
 
 from __future__ import annotations
 
-import math
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
-from kinit_cli.draw import Called, EntireDraw, expected_moments
+from kinit_cli.collecting import Collector, TileResult
+from kinit_cli.digest import TILE_ELEMENTS, piece_digest
+from kinit_cli.draw import Called, EntireDraw, Orthogonal, orthogonal_shape
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.entire import make_entire
@@ -31,11 +32,12 @@ from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
 from kinit_cli.meter import TileStats
+from kinit_cli.orthogonality import orthogonality_error
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.returned import call_function
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.stream.transforms import cast_float64
-from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary
+from kinit_cli.summary import FileSummary, TensorSummary, count_verdicts
 from kinit_cli.workers import iter_results
 
 #: Called with the number of bytes that have been written since the last call.
@@ -118,6 +120,7 @@ def generate(
         engine=plan.origin.engine if plan.origin else engine.name,
         origin=plan.origin,
         notes=plan.notes,
+        tests=count_verdicts(tensors),
     )
 
 
@@ -193,15 +196,6 @@ class _Span:
     values: NDArray[Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _TileResult:
-    tensor_index: int
-    tile_index: int
-    stats: TileStats | None
-    digest: bytes
-    n_bytes: int
-
-
 def fill(
     plan: Plan,
     layout: OpenLayout,
@@ -223,21 +217,22 @@ def fill(
     Returns
     -------
     list of TensorSummary
-        In the order of the plan; without `stats` if nothing was measured.
+        In the order of the plan; without `stats` and `test` if nothing was measured.
     """
     progress = progress or (lambda n_bytes: None)
-    collectors: dict[int, _Collector] = {}
+    make_collector = partial(Collector, is_ours=plan.origin is None, is_measured=is_measured)
+    collectors: dict[int, Collector] = {}
     summaries: list[TensorSummary | None] = [None] * len(plan.tensors)
     for index, tensor in enumerate(plan.tensors):
         if not tensor.n_elements:
-            summaries[index] = _Collector(tensor, is_measured=is_measured).summary()
+            summaries[index] = make_collector(tensor).summary()
     worker = _Worker(plan, layout, engine, jobs, is_measured=is_measured)
     units = _iter_units(plan, engine.span_elements)
     for _, results in iter_results(worker, units, jobs=jobs, stop=worker.stop):
         for result in results:
             index = result.tensor_index
             if index not in collectors:
-                collectors[index] = _Collector(plan.tensors[index], is_measured=is_measured)
+                collectors[index] = make_collector(plan.tensors[index])
             if collectors[index].add(result):
                 summaries[index] = collectors.pop(index).summary()
             progress(result.n_bytes)
@@ -304,10 +299,10 @@ class _Worker:
         if self.stop.is_set():
             raise _StoppedError
 
-    def __call__(self, unit: list[_Span]) -> list[_TileResult]:
+    def __call__(self, unit: list[_Span]) -> list[TileResult]:
         return [result for span in unit for result in self._iter_results(span)]
 
-    def _iter_results(self, span: _Span) -> Iterator[_TileResult]:
+    def _iter_results(self, span: _Span) -> Iterator[TileResult]:
         tensor = self._plan.tensors[span.tensor_index]
         if isinstance(tensor.draw, EntireDraw):
             with self._whole_lock:
@@ -326,7 +321,7 @@ class _Worker:
 
     def _iter_entire(
         self, tensor_index: int, tensor: TensorPlan, draw: EntireDraw
-    ) -> Iterator[_TileResult]:
+    ) -> Iterator[TileResult]:
         elements = make_entire(
             self._engine,
             draw,
@@ -335,18 +330,27 @@ class _Worker:
             jobs=self._jobs,
             on_block=self._check_stop,
         )
-        for tile_index, start in enumerate(range(0, elements.size, TILE_ELEMENTS)):
-            values = elements[start : start + TILE_ELEMENTS]
-            out = self._buffer(tensor, values.size)
-            cast_float64(values, out)
-            yield self._finish(tensor_index, tile_index, out)
 
-    def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> _TileResult:
+        def read(start: int, stop: int) -> NDArray[Any]:
+            out = self._buffer(tensor, stop - start)
+            cast_float64(elements[start:stop], out)
+            return out
+
+        error = None
+        if self._is_measured and isinstance(draw, Orthogonal) and draw.gain:
+            rows, cols = orthogonal_shape(draw, tensor.shape)
+            error = orthogonality_error(read, rows, cols, draw.gain)
+        for tile_index, start in enumerate(range(0, elements.size, TILE_ELEMENTS)):
+            out = read(start, min(start + TILE_ELEMENTS, elements.size))
+            result = self._finish(tensor_index, tile_index, out)
+            yield result if tile_index else replace(result, orthogonality_error=error)
+
+    def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> TileResult:
         stats = self._measure(out) if self._is_measured else None
         digest = piece_digest(out)
         offset = tile_index * TILE_ELEMENTS * out.itemsize
         self._layout.write(tensor_index, offset, out.view(np.uint8).data)
-        return _TileResult(tensor_index, tile_index, stats, digest, out.nbytes)
+        return TileResult(tensor_index, tile_index, stats, digest, out.nbytes)
 
     def _measure(self, out: NDArray[Any]) -> TileStats:
         local = self._local
@@ -363,39 +367,3 @@ class _Worker:
         dtype = numpy_dtype(tensor.dtype.name)
         view: NDArray[Any] = local.memory[: n_elements * dtype.itemsize].view(dtype)
         return view
-
-
-class _Collector:
-    """Joins the results of one tensor's tiles."""
-
-    def __init__(self, tensor: TensorPlan, *, is_measured: bool) -> None:
-        self._tensor = tensor
-        self._is_measured = is_measured
-        self._stats = StatsAccumulator()
-        self._digest = TensorDigest()
-        self._n_tiles_left = math.ceil(tensor.n_elements / TILE_ELEMENTS)
-
-    def add(self, result: _TileResult) -> bool:
-        """Take a tile's result; tell whether it was the last one."""
-        if result.stats is not None:
-            self._stats.add(result.tile_index, result.stats)
-        self._digest.add(result.tile_index, result.digest)
-        self._n_tiles_left -= 1
-        return self._n_tiles_left == 0
-
-    def summary(self) -> TensorSummary:
-        """Give what was found, once all tiles are in."""
-        tensor = self._tensor
-        expected = expected_moments(tensor.draw, tensor.shape)
-        return TensorSummary(
-            path=tensor.path,
-            shape=tensor.shape,
-            dtype=tensor.dtype.name,
-            n_elements=tensor.n_elements,
-            n_bytes=tensor.n_bytes,
-            stats=self._stats.result() if self._is_measured else None,
-            expected_mean=expected.mean if expected else None,
-            expected_std=expected.stddev if expected else None,
-            initializer=str(tensor.initializer),
-            digest=self._digest.hexdigest(),
-        )

@@ -20,7 +20,7 @@ from kinit_cli.textplot import draw_histogram
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kinit_cli.summary import FileSummary, TensorSummary
+    from kinit_cli.summary import FileSummary, TensorSummary, VerdictCounts
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = ".:-=+*#@"
@@ -31,6 +31,7 @@ _DEFAULT_WIDTH = 80
 _GAP = 2
 _MAX_NAME_LENGTH = 240
 _MAX_SHAPE_LENGTH = 24
+_MAX_FAULTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +233,14 @@ def _common_dtype(tensors: Sequence[TensorSummary]) -> str | None:
 
 
 def _flags(tensor: TensorSummary) -> str:
+    """Name what is wrong with a tensor, in a few words."""
+    flags = [_bad_values(tensor)]
+    if tensor.test and tensor.test.verdict == "fail":
+        flags.append("fails its test")
+    return ", ".join(filter(None, flags))
+
+
+def _bad_values(tensor: TensorSummary) -> str:
     if tensor.stats is None:
         return ""
     counts = ((tensor.stats.n_nan, "NaN"), (tensor.stats.n_inf, "Inf"))
@@ -259,11 +268,36 @@ def _footer(summary: FileSummary) -> Iterator[Text]:
     if summary.origin:
         about.append(f"values {printable(str(summary.origin))}")
     yield Text(f"{printable(summary.source)}: {', '.join(about)}")
-    n_flagged = sum(1 for tensor in summary.tensors if _flags(tensor))
+    n_flagged = sum(1 for tensor in summary.tensors if _bad_values(tensor))
     if n_flagged:
         yield Text(f"NaN or Inf in {_plural(n_flagged, 'tensor')}", style="bold red")
+    if summary.tests:
+        yield from _test_lines(summary, summary.tests)
     for note in summary.notes:
         yield Text(f"note: {printable(note, limit=2000)}", style="yellow")
+
+
+def _test_lines(summary: FileSummary, tests: VerdictCounts) -> Iterator[Text]:
+    counts = (
+        (tests.n_passed, "passed"),
+        (tests.n_failed, "failed"),
+        (tests.n_untested, "with nothing to test"),
+        (len(tests.missing), "missing"),
+    )
+    shown = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    yield Text(f"tests: {shown or 'none'}", style="bold red" if tests.is_failure else "")
+    faults = [
+        *(f"{t.path}: {'; '.join(t.test.reasons)}" for t in _failed_tensors(summary) if t.test),
+        *(f"{path}: the file records it and does not have it" for path in tests.missing),
+    ]
+    for fault in faults[:_MAX_FAULTS]:
+        yield Text(printable(fault, limit=2000), style="red")
+    if faults[_MAX_FAULTS:]:
+        yield Text(f"and {len(faults) - _MAX_FAULTS:,} more", style="red")
+
+
+def _failed_tensors(summary: FileSummary) -> list[TensorSummary]:
+    return [tensor for tensor in summary.tensors if tensor.test and tensor.test.verdict == "fail"]
 
 
 def _plural(count: int, noun: str) -> str:

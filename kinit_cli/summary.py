@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ from kinit_cli.histogram import GridSum, Histogram, reduce_grid
 from kinit_cli.meter import Moments, merge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kinit_cli.distribution_test import DistributionTest
+    from kinit_cli.histogram import GridCounts
     from kinit_cli.meter import TileStats
     from kinit_cli.origin import Origin
 
@@ -96,6 +101,11 @@ class StatsAccumulator:
             self._moments = merge(self._moments, ready)
             self._n_joined += 1
 
+    @property
+    def grid_counts(self) -> GridCounts | None:
+        """The finite values of all tiles on the fine grid; None if there are none."""
+        return self._grid.result()
+
     def result(self) -> TensorStats:
         """Give the statistics of all tiles.
 
@@ -143,9 +153,11 @@ class TensorSummary:
         Of the initializer, where it is known.
     initializer : str or None
     digest : str or None
-        Of the elements, computed while they were generated.
+        Of the elements, computed while they were generated or checked.
     recorded_digest : str or None
-        What the file's manifest says it is; nobody has checked.
+        What the file's manifest says it is; checked only if there is a test.
+    test : DistributionTest or None
+        How the values compare with the initializer; None if nobody has looked.
     """
 
     path: str
@@ -159,6 +171,7 @@ class TensorSummary:
     initializer: str | None = None
     digest: str | None = None
     recorded_digest: str | None = None
+    test: DistributionTest | None = None
 
     def to_json(self) -> dict[str, object]:
         """Give plain data with stable keys; no NaN or infinity, but null."""
@@ -173,8 +186,52 @@ class TensorSummary:
             "expected_std": _json_number(self.expected_std),
             "digest": self.digest,
             "recorded_digest": self.recorded_digest,
+            "test": self.test.to_json() if self.test else None,
             "stats": self.stats.to_json() if self.stats else None,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictCounts:
+    """How many tensors passed, failed and had nothing to be tested against.
+
+    Attributes
+    ----------
+    missing : tuple of str
+        Tensors that the file should have and has not.
+    """
+
+    n_passed: int
+    n_failed: int
+    n_untested: int
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether anything contradicts what the file should be."""
+        return bool(self.n_failed or self.missing)
+
+    def to_json(self) -> dict[str, object]:
+        """Give plain data with stable keys."""
+        return {
+            "n_passed": self.n_passed,
+            "n_failed": self.n_failed,
+            "n_untested": self.n_untested,
+            "missing": list(self.missing),
+        }
+
+
+def count_verdicts(
+    tensors: Iterable[TensorSummary], missing: tuple[str, ...] = ()
+) -> VerdictCounts:
+    """Count the tensors by the verdicts of their tests."""
+    counts = Counter(tensor.test.verdict for tensor in tensors if tensor.test)
+    return VerdictCounts(
+        n_passed=counts["pass"],
+        n_failed=counts["fail"],
+        n_untested=counts["untested"],
+        missing=missing,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +256,8 @@ class FileSummary:
         Whose values these are, if not those of the value stream.
     notes : tuple of str
         Remarks for the user, a sentence each.
+    tests : VerdictCounts or None
+        None if nobody has tested the tensors.
     """
 
     source: str
@@ -213,6 +272,7 @@ class FileSummary:
     engine: str | None = None
     origin: Origin | None = None
     notes: tuple[str, ...] = ()
+    tests: VerdictCounts | None = None
 
     def to_json(self) -> dict[str, object]:
         """Give plain data with stable keys; no NaN or infinity, but null."""
@@ -229,6 +289,7 @@ class FileSummary:
             "n_bytes": self.n_bytes,
             "seconds": _json_number(self.seconds),
             "notes": list(self.notes),
+            "tests": self.tests.to_json() if self.tests else None,
             "tensors": [tensor.to_json() for tensor in self.tensors],
         }
 

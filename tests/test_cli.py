@@ -48,6 +48,7 @@ Commands:
   verify    Make a weights file again and compare every bit.
   diff      Compare the tensors of two weights files.
   lock      Write down the digests of a spec's tensors, or check them.
+  check     Tell what is wrong with a spec, and what is worth knowing.
 
   Example: kinit generate spec.yaml -o weights.h5
 """
@@ -255,7 +256,7 @@ def test_generate_json_is_one_document_with_everything(kinit: Kinit, small_spec:
     assert list(document) == [
         "schema_version", "command", "is_seed_drawn", "source", "format", "layout", "seed",
         "stream", "engine", "origin", "n_tensors", "n_parameters", "n_bytes",
-        "seconds", "notes", "tensors",
+        "seconds", "notes", "tests", "tensors",
     ]  # fmt: skip
     assert document["command"] == "generate"
     assert document["n_parameters"] == 1235

@@ -51,6 +51,7 @@ def code(cell: str) -> list[str]:
 
 def test_the_pages_are_there() -> None:
     assert {page.name for page in (REPOSITORY / "docs").glob("*.md")} == {
+        "checks.md",
         "commands.md",
         "custom.md",
         "dependencies.md",

@@ -142,6 +142,7 @@ def test_any_tile_size_and_any_threads_give_the_same_values(
     folder = tmp_path_factory.mktemp("tiles")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kinit_cli.pipeline.TILE_ELEMENTS", tile)
+        patch.setattr("kinit_cli.collecting.TILE_ELEMENTS", tile)
         write(plan, folder / "w.h5", Hdf5Writer(), jobs)
     with h5py.File(folder / "w.h5") as file:
         for path, expected in values_of(plan).items():

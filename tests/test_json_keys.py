@@ -32,6 +32,26 @@ layers:
       empty: {shape: [0]}
       flag: {shape: [], dtype: bool, initializer: ones}
 """
+#: What advice is for; one variance exceeds float64.
+ODD_SPEC = """\
+layers:
+  - name: odd
+    weights:
+      kernel: {shape: [3, 2], initializer: zeros}
+      huge: {shape: [3, 2], initializer: {orthogonal: {gain: 1.0e+300}}, dtype: float64}
+      other: {shape: [3, 2]}
+"""
+#: A tensor of everything that is tested, and one that has nothing.
+TESTED_SPEC = """\
+seed: 7
+layers:
+  - name: a
+    weights:
+      kernel: {shape: [50, 100]}
+      matrix: {shape: [5, 10], initializer: orthogonal}
+      tiny: {shape: [3], initializer: {random_normal: {mean: 1, stddev: 1.0e-12}}}
+      empty: {shape: [0]}
+"""
 BAD_SPEC = "layers: [{name: gâte, weights: {kernel: {shape: [-1]}}}]\n"
 
 #: Heading of a table of the page -> where such objects are in a document.
@@ -112,7 +132,15 @@ def objects_at(document: Any, path: list[str]) -> Iterator[Any]:
         yield from objects_at(document[path[0]], path[1:])
 
 
+def check_test(document: Any) -> None:
+    if document.get("tests"):
+        check_object(document["tests"], documented("A test"))
+        for test in objects_at(document, ["tensors", "test"]):
+            check_object(test, documented("A test", table=1))
+
+
 def check_document(document: Any, column: str) -> None:
+    check_test(document)
     check_object(document, documented("What a command prints", column))
     if document.get("origin"):
         check_object(document["origin"], documented("An origin"))
@@ -209,6 +237,7 @@ def iter_documents(runs: Runs) -> Iterator[tuple[str, Any]]:
     for out in ("w.h5", "w/"):
         yield "generate", runs("generate", "spec.yaml", "-o", out)
         yield "inspect", runs("inspect", out)
+        yield "inspect", runs("inspect", "--check", out)
     yield "inspect", runs("inspect", "w/dense/kernel.npy")
     yield "inspect", runs("inspect", "foreign.h5")
     yield "inspect", runs("inspect", write_file_of_another_origin("w"))
@@ -221,6 +250,48 @@ def test_documents_have_the_keys_of_the_page(runs: Runs) -> None:
         assert document["schema_version"] == JSON_SCHEMA_VERSION == 1
         check_document(document, column)
     assert seen == {"generate", "dry run", "inspect"}
+
+
+def iter_reports(runs: Runs) -> Iterator[Any]:
+    yield runs("check", "spec.yaml")
+    yield runs("check", "bad.yaml", exit_code=1)
+    yield runs("check", "spec.yaml", "-o", "w.npy", exit_code=1)
+    Path("odd.yaml").write_text(ODD_SPEC, encoding="utf-8")
+    yield runs("check", "odd.yaml", "--strict", exit_code=1)
+
+
+def test_reports_have_the_keys_of_the_page(runs: Runs) -> None:
+    keys = documented("What check prints")
+    tables = {"advice": 1, "kernels": 2}
+    nulls, filled = set(), set()
+    for report in iter_reports(runs):
+        check_object(report, keys)
+        nulls |= {key for key, value in report.items() if value is None}
+        for problem in report["problems"]:
+            check_object(problem, documented("An error", table=2))
+        for key, table in tables.items():
+            for item in report[key]:
+                check_object(item, documented("What check prints", table=table))
+                nulls |= {(key, name) for name, value in item.items() if value is None}
+        filled |= {key for key, value in report.items() if value}
+    assert filled == set(keys)
+    named = {key: documented("What check prints", table=table) for key, table in tables.items()}
+    assert nulls == {
+        *(key for key, types in keys.items() if "null" in types),
+        *((key, name) for key, rows in named.items() for name in rows if "null" in rows[name]),
+    }
+
+
+def test_tests_are_null_where_the_page_says(runs: Runs) -> None:
+    Path("tests.yaml").write_text(TESTED_SPEC, encoding="utf-8")
+    document = runs("generate", "tests.yaml", "-o", "w.h5")
+    with h5py.File("w.h5", "a") as file:
+        file["a/tiny"][...] = 2
+    checked = runs("inspect", "w.h5", "--check", exit_code=1)
+    found = [*objects_at([document, checked], ["tensors", "test"])]
+    keys = documented("A test", table=1)
+    for key, types in keys.items():
+        assert {type_of(test[key]) for test in found} - {"array of "} == types, key
 
 
 def test_what_may_be_null_sometimes_is(runs: Runs) -> None:

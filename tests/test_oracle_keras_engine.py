@@ -342,7 +342,8 @@ def test_the_command_line(kinit: Kinit, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"seed: {SEED}\n{SEEDLESS}", encoding="utf-8")
     done = kinit("generate", "a.yaml", "-o", "a.h5", "--engine", "keras")
     assert (done.returncode, done.stderr) == (0, b"")
-    footer = done.stdout.decode().splitlines()[-1]
+    footer, tests = done.stdout.decode().splitlines()[-2:]
+    assert tests == "tests: 1 passed"
     assert f"engine keras, values Keras {keras.__version__}'s own, on tensorflow" in footer
     piped = kinit("generate", "a.yaml", "-o", "-", "--format", "hdf5", "--engine", "keras", "-q")
     assert piped.stdout == (tmp_path / "a.h5").read_bytes()

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.meter import CHUNK_ELEMENTS, Meter, Moments, TileStats, merge
-from kinit_cli.summary import FileSummary, StatsAccumulator, TensorStats, TensorSummary
+from kinit_cli.summary import (
+    FileSummary,
+    StatsAccumulator,
+    TensorStats,
+    TensorSummary,
+    count_verdicts,
+)
 
 METER = Meter()
 RNG = np.random.default_rng(20240607)
@@ -343,6 +349,7 @@ def test_json_of_a_tensor_is_complete_and_has_no_nan() -> None:
         "expected_std": None,
         "digest": "00",
         "recorded_digest": None,
+        "test": None,
         "stats": {
             "count": 4,
             "mean": 1.5,
@@ -365,6 +372,7 @@ def test_json_of_a_file_is_complete() -> None:
     summary = FileSummary(
         source="w.h5", format="hdf5", layout="flat", tensors=(), n_parameters=0, n_bytes=0,
         seconds=0.5, seed=2**63, stream=1, engine="numpy", notes=("a",),
+        tests=count_verdicts((), missing=("b",)),
     )  # fmt: skip
     assert summary.to_json() == {
         "source": "w.h5",
@@ -379,5 +387,6 @@ def test_json_of_a_file_is_complete() -> None:
         "n_bytes": 0,
         "seconds": 0.5,
         "notes": ["a"],
+        "tests": {"n_passed": 0, "n_failed": 0, "n_untested": 0, "missing": ["b"]},
         "tensors": [],
     }

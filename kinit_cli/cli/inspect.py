@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import click
 
+from kinit_cli.cli.main import EXIT_DIFFERS, EXIT_FINE
 from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, tell_fault
 
 
 @click.command("inspect", epilog="Example: kinit inspect weights.h5 '*/kernel'")
 @click.argument("file", metavar="FILE")
 @click.argument("pattern", metavar="[PATTERN]", required=False)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compare each tensor with its initializer and digest; exit code 1 if one differs.",
+)
 @jobs_option
 @json_option
 @quiet_option
-def command(file: str, pattern: str | None, jobs: int | None, as_json: bool, quiet: bool) -> None:
+def command(
+    file: str, pattern: str | None, check: bool, jobs: int | None, as_json: bool, quiet: bool
+) -> int:
     """Show what is inside a weights file: every tensor's statistics, and totals.
 
     FILE is an HDF5, .safetensors, .npz or .npy file, the index of several, or a directory of them,
@@ -28,6 +36,7 @@ def command(file: str, pattern: str | None, jobs: int | None, as_json: bool, qui
             file,
             pattern=pattern,
             jobs=jobs or default_jobs(),
+            check=check,
             progress=advance,
             on_fault=tell_fault,
             is_alone=True,
@@ -38,3 +47,4 @@ def command(file: str, pattern: str | None, jobs: int | None, as_json: bool, qui
         from kinit_cli.render import render_summary
 
         render_summary(summary)
+    return EXIT_DIFFERS if summary.tests and summary.tests.is_failure else EXIT_FINE

@@ -42,6 +42,7 @@ _COMMANDS = {
     "verify": ("kinit_cli.cli.verify", "Make a weights file again and compare every bit."),
     "diff": ("kinit_cli.cli.diff", "Compare the tensors of two weights files."),
     "lock": ("kinit_cli.cli.lock", "Write down the digests of a spec's tensors, or check them."),
+    "check": ("kinit_cli.cli.check", "Tell what is wrong with a spec, and what is worth knowing."),
 }
 
 
@@ -190,7 +191,7 @@ def _invoke(argv: Sequence[str], prog_name: str | None) -> int:
         with _stderr_may_fail():
             click.echo("\n".join(map(str, error.problems)), err=True)
         _say(f"{n_problems} problem{'s' if n_problems > 1 else ''} in the spec")
-        return _failed(argv, "spec", str(error), [_problem_json(p) for p in error.problems])
+        return _failed(argv, "spec", str(error), [problem_json(p) for p in error.problems])
     except LockError as error:
         _say(str(error))
         _failed(argv, "lock", str(error))
@@ -225,7 +226,8 @@ def _failed(
     return EXIT_ERROR
 
 
-def _problem_json(problem: Any) -> dict[str, Any]:
+def problem_json(problem: Any) -> dict[str, Any]:
+    """Give a spec's problem as plain data with stable keys."""
     return {
         "file": problem.place.source,
         "line": problem.place.line,

@@ -1,0 +1,279 @@
+"""The law that the elements of a random tensor follow, as a dtype holds them.
+
+What is tested is what the file has: values rounded to the dtype. A dtype that is fine beside the
+spread of the values leaves the law's moments as they are; where it is coarse (random normals
+about 1 in bfloat16 take some fifty values) the moments are sums over the values that there are.
+
+The stream's laws are themselves discrete, uniforms k 2^-29 and normals of 2^32 values. Their
+moments differ from the ideal ones by less than 1e-8 of the spread (docs/stream.md, 3), which no
+test of fewer than 10^15 elements could tell.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kinit_cli.draw import NORMAL_BOUND, Draw, Normal, TruncatedNormal, Uniform
+from kinit_cli.dtypes import numpy_dtype
+from kinit_cli.histogram import GRID_EDGES
+from kinit_cli.rounding import levels_between, rounded, rounding_edges, spacing_at
+from kinit_cli.stream.transforms import largest_below, round_to_float32
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    #: From a number to the chance of a value of at least that, before rounding.
+    Survival = Callable[[float], float]
+
+#: A dtype whose values lie closer than this, in standard deviations, is fine.
+_FINE_SPACING = 2.0**-6
+#: In a coarse dtype the values nearest to 0, in standard deviations, count as one.
+_NEGLIGIBLE = 2.0**-12
+#: What means of float64 values err by, relative to their size.
+_FLOAT64_ERROR = 2.0**-50
+_SQRT2 = math.sqrt(2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Law:
+    """What independent elements of one tensor follow.
+
+    Attributes
+    ----------
+    mean, variance : float
+    square_variance : float
+        Variance of the squared deviation from the mean.
+    tail, square_tail : float
+        Scale c of the tails of an element and of its squared deviation: the sum of n of them
+        deviates by d or more, to either side, with a chance of at most
+        exp(-d^2 / (2 (n v + c d))), v being their variance. For values within b of their mean
+        c = b / 3 (Bernstein); it is 0 for a normal, and twice the variance for its square
+        (Laurent and Massart, 2000).
+    mean_slack, variance_slack : float
+        How far the rounding of values, or of sums, can move the two.
+    lowest, highest : float
+        Least and greatest value, as the dtype has them.
+    survival : callable
+        From a number to the chance of a value of at least that, before rounding.
+    """
+
+    mean: float
+    variance: float
+    square_variance: float
+    tail: float
+    square_tail: float
+    mean_slack: float
+    variance_slack: float
+    lowest: float
+    highest: float
+    survival: Survival
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bins:
+    """Bins of about equal probability whose edges are edges of the histograms' fine grid.
+
+    Attributes
+    ----------
+    places : list of int
+        Inner edges, as places in `GRID_EDGES`.
+    probabilities : list of float
+        Of the bins, one more than there are inner edges; none is 0.
+    """
+
+    places: list[int]
+    probabilities: list[float]
+
+
+@lru_cache(maxsize=1024)
+def law_of(draw: Draw, dtype: str) -> Law | None:
+    """Give the law of a draw whose elements are independent, or None for any other draw."""
+    match draw:
+        case Uniform(minval=low, maxval=high):
+            return _uniform_law(low, high, dtype)
+        case Normal(mean=mean, stddev=stddev) if round_to_float32(stddev):
+            return _normal_law(round_to_float32(mean), round_to_float32(stddev), dtype)
+        case TruncatedNormal(mean=mean, stddev=stddev) if round_to_float32(stddev):
+            return _truncated_law(round_to_float32(mean), round_to_float32(stddev), dtype)
+        case _:
+            return None
+
+
+@lru_cache(maxsize=1024)
+def bins_of(law: Law, dtype: str, n_bins: int) -> Bins:
+    """Give about `n_bins` bins, fewer where the grid is coarse beside the law."""
+    first, stop = bisect_right(GRID_EDGES, law.lowest), bisect_right(GRID_EDGES, law.highest)
+    wanted = [
+        bisect_left(
+            range(first, stop),
+            index / n_bins,
+            key=lambda place: 1 - law.survival(GRID_EDGES[place]),
+        )
+        for index in range(1, n_bins)
+    ]
+    places = [first + offset for offset in dict.fromkeys(wanted) if first + offset < stop]
+    edges = rounding_edges(np.array([GRID_EDGES[place] for place in places]), _counted(dtype))
+    kept: list[int] = []
+    probabilities: list[float] = []
+    above = 1.0
+    for place, edge in zip(places, edges.tolist(), strict=True):
+        beyond = law.survival(edge)
+        # A bin that is all but empty joins its neighbour, and so does the last one.
+        if min(above - beyond, beyond) * n_bins > 0.25:
+            kept.append(place)
+            probabilities.append(above - beyond)
+            above = beyond
+    return Bins(places=kept, probabilities=[*probabilities, above])
+
+
+def _counted(dtype: str) -> str:
+    """Name the dtype that the grid counts values in: float32 at most."""
+    return "float32" if dtype == "float64" else dtype
+
+
+# --- the laws -------------------------------------------------------------------------------
+
+
+def _uniform_law(low: float, high: float, dtype: str) -> Law:
+    offset, width = round_to_float32(low), round_to_float32(high - low)
+
+    def survival(x: float) -> float:
+        return min(max((offset + width - x) / width, 0.0), 1.0)
+
+    variance = width * width / 12
+    law = Law(
+        mean=offset + width / 2,
+        variance=variance,
+        square_variance=variance * variance * 4 / 5,
+        tail=width / 6,
+        square_tail=variance * 2 / 3,
+        mean_slack=0.0,
+        variance_slack=0.0,
+        lowest=rounded(offset, dtype),
+        highest=largest_below(high, numpy_dtype(dtype)),
+        survival=survival,
+    )
+    if dtype == "float64" and offset + width - law.highest > _NEGLIGIBLE * width:
+        law = _cut(law, offset, width)
+    return _as_held(law, dtype)
+
+
+def _cut(law: Law, offset: float, width: float) -> Law:
+    """Let what lies beyond the highest value take that, as the stream does.
+
+    It is much where `offset`, which is a float32, is coarse beside the width.
+    """
+    length = law.highest - offset
+    share = length / width
+    first, second = -share * length / 2, share * length**2 / 3
+    third, fourth = -share * length**3 / 4, share * length**4 / 5
+    variance = second - first**2
+    central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
+    return replace(
+        law,
+        mean=law.highest + first,
+        variance=variance,
+        square_variance=central - variance**2,
+        tail=length / 3,
+        square_tail=length**2 / 3,
+    )
+
+
+def _normal_law(mean: float, stddev: float, dtype: str) -> Law:
+    def survival(x: float) -> float:
+        return _upper_tail((x - mean) / stddev)
+
+    variance = stddev * stddev
+    law = Law(
+        mean=mean,
+        variance=variance,
+        square_variance=2 * variance * variance,
+        tail=0.0,
+        square_tail=2 * variance,
+        mean_slack=0.0,
+        variance_slack=0.0,
+        lowest=rounded(mean - NORMAL_BOUND * stddev, dtype),
+        highest=rounded(mean + NORMAL_BOUND * stddev, dtype),
+        survival=survival,
+    )
+    return _as_held(law, dtype)
+
+
+def _truncated_law(mean: float, stddev: float, dtype: str) -> Law:
+    inside = math.erf(_SQRT2)
+    # With phi the density at the cut, E z^2 = 1 - 4 phi / inside and E z^4 = 3 E z^2 - 16 phi / ..
+    density = math.exp(-2.0) / math.sqrt(2 * math.pi) / inside
+    second = 1 - 4 * density
+    fourth = 3 * second - 16 * density
+
+    def survival(x: float) -> float:
+        z = min(max((x - mean) / stddev, -2.0), 2.0)
+        return (_upper_tail(z) - _upper_tail(2.0)) / inside
+
+    variance = stddev * stddev
+    law = Law(
+        mean=mean,
+        variance=variance * second,
+        square_variance=variance * variance * (fourth - second * second),
+        tail=2 * stddev / 3,
+        square_tail=variance * (4 - second) / 3,
+        mean_slack=0.0,
+        variance_slack=0.0,
+        lowest=rounded(mean - 2 * stddev, dtype),
+        highest=rounded(mean + 2 * stddev, dtype),
+        survival=survival,
+    )
+    return _as_held(law, dtype)
+
+
+def _upper_tail(z: float) -> float:
+    return 0.5 * math.erfc(z / _SQRT2)
+
+
+# --- rounding -------------------------------------------------------------------------------
+
+
+def _as_held(law: Law, dtype: str) -> Law:
+    """Give the law of the values rounded to the dtype."""
+    stddev = math.sqrt(law.variance)
+    spacing = spacing_at(abs(law.mean) + 2 * stddev, dtype)
+    if spacing <= _FINE_SPACING * stddev:
+        # Rounding adds spacing^2 / 12 to the variance, and where the spacing changes, or the
+        # value below a uniform's bound is taken, it moves the mean by a fraction of that.
+        slack = spacing * spacing / 4
+        return replace(law, mean_slack=slack / stddev, variance_slack=slack)
+    return _held_coarsely(law, dtype, stddev)
+
+
+def _held_coarsely(law: Law, dtype: str, stddev: float) -> Law:
+    levels = levels_between(law.lowest, law.highest, dtype)
+    levels = levels[(np.abs(levels) >= _NEGLIGIBLE * stddev) | (levels == 0)]
+    edges = levels[:-1] / 2 + levels[1:] / 2
+    beyond = np.array([1.0, *map(law.survival, edges.tolist()), 0.0])
+    probabilities = beyond[:-1] - beyond[1:]
+    # From a value among them, so that the difference is exact however small it is beside it.
+    base = float(levels[levels.size // 2])
+    offset = float(probabilities @ (levels - base))
+    mean = base + offset
+    deviations = levels - base - offset
+    squares = deviations * deviations
+    variance = float(probabilities @ squares)
+    square_deviations = squares - variance
+    # Of float64 values whose spread is some units in their last place, means have no more places.
+    numeric = _FLOAT64_ERROR * abs(mean)
+    return replace(
+        law,
+        mean=mean,
+        variance=variance,
+        mean_slack=numeric,
+        variance_slack=numeric * numeric,
+        square_variance=float(probabilities @ (square_deviations * square_deviations)),
+        tail=float(np.abs(deviations).max()) / 3,
+        square_tail=float(np.abs(square_deviations).max()) / 3,
+    )
