@@ -299,13 +299,13 @@ def verify(
     KinitError
         The file cannot be read or made again, or the spec has problems.
     ValueError
-        A spec, or a change of one, is given where there is none to be used.
+        A spec, a change of one, or `initializers` are given where there are none to be used.
     """
     from kinit_cli.verification import verify_digests, verify_file
 
     is_changed = any(change is not None for change in (seed, dtype, params))
-    if (quick and spec is not None) or (is_changed and spec is None):
-        raise ValueError("seed, dtype and params change a spec, and quick takes none")
+    if (quick and (spec, initializers) != (None, None)) or (is_changed and spec is None):
+        raise ValueError("seed, dtype, params change a spec; quick takes none, nor initializers")
     if quick:
         return verify_digests(file, pattern=pattern, jobs=jobs)
     loaded = None if spec is None else _load(spec, seed, dtype, params)

@@ -120,7 +120,7 @@ def parse_manifest(text: str, source: str) -> Manifest:
         if raw["kinit"] != MANIFEST_VERSION:
             raise WeightsFileError(
                 f"{source}: expected a manifest of version {MANIFEST_VERSION}, "
-                f"got {raw['kinit']!r}; a newer kinit may read it"
+                f"got {_shown(raw['kinit'])}; a newer kinit may read it"
             )
         return Manifest(
             stream=None if raw["stream"] is None else parse_whole(raw["stream"]),
@@ -129,6 +129,8 @@ def parse_manifest(text: str, source: str) -> Manifest:
             tensors={str(path): parse_record(record) for path, record in raw["tensors"].items()},
             origin=parse_origin(raw["origin"]) if "origin" in raw else None,
         )
+    except MemoryError as error:
+        raise WeightsFileError(f"{source}: its kinit manifest is too large for memory") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsFileError(f"{source}: its kinit manifest is damaged ({error})") from error
 
@@ -185,7 +187,7 @@ def parse_whole(value: Any) -> int:
         It is none.
     """
     if type(value) is not int or not 0 <= value < 2**64:
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError(f"{_shown(value)} is no whole number")
     return value
 
 
@@ -208,6 +210,12 @@ def parse_record(raw: Mapping[str, Any]) -> TensorRecord:
         name=str(raw["name"]) if "name" in raw else None,
         initializer=_initializer(raw["initializer"]) if "initializer" in raw else None,
     )
+
+
+def _shown(value: Any) -> str:
+    # A number may have more digits than Python writes.
+    is_long = isinstance(value, int) and value.bit_length() > 256
+    return "a number of many digits" if is_long else repr(value)[:80]
 
 
 def _initializer(raw: Mapping[str, Any]) -> dict[str, Any]:

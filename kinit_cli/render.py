@@ -114,7 +114,8 @@ def fmt_shape(shape: tuple[int, ...], is_ascii: bool) -> str:
     times, gap = ("x", "...") if is_ascii else ("×", "…")
     sizes = [str(size) for size in shape]
     text = times.join(sizes) or "scalar"
-    n_shown = len(sizes)
+    # Each size takes two characters, so that no more than these can be shown.
+    n_shown = min(len(sizes), _MAX_SHAPE_LENGTH)
     while len(text) > _MAX_SHAPE_LENGTH and n_shown > 2:
         n_shown -= 1
         n_last = n_shown // 2

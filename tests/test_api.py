@@ -222,7 +222,9 @@ def test_verify_and_diff_take_what_the_commands_take(tmp_path: Path) -> None:
     assert kinit_cli.verify(other, spec=spec, dtype="float64").is_same
     (tensor,) = kinit_cli.verify(one, spec=spec, params={"n": 4}, jobs=2).differing
     assert tensor.status == "shape"
-    for wrong in ({"seed": 1}, {"quick": True, "spec": spec}):
+    for wrong in (
+        {"seed": 1}, {"quick": True, "spec": spec}, {"quick": True, "initializers": {}},
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="quick takes none"):
             kinit_cli.verify(one, **wrong)  # type: ignore[arg-type]
     assert not kinit_cli.diff(one, other).is_same

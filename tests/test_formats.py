@@ -269,6 +269,27 @@ def test_the_writer_follows_from_the_name_or_the_option(
     assert type(choose_writer(out, format_name, n_tensors=n_tensors)) is kind
 
 
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [("w.safetensors", "safetensors"), ("w.weights.h5", "weights.h5"), ("w.h5", "npy")],
+)
+def test_a_directory_with_the_name_of_a_file_is_one_error(
+    tmp_path: Path, name: str, several: str
+) -> None:
+    out = tmp_path / name
+    out.mkdir()
+    with pytest.raises(OutputError) as caught:
+        choose_writer(str(out), None, n_tensors=2)
+    assert str(caught.value) == (
+        f"{out}: expected a file, by its name, got a directory; choose another name, "
+        f"or -o {out}/ --format {several} for a directory of files"
+    )
+    assert choose_writer(f"{out}/", several, n_tensors=2).is_directory
+    (tmp_path / "w.npy").mkdir()
+    for directory in (tmp_path, tmp_path / "w.npy"):
+        assert type(choose_writer(str(directory), None, n_tensors=2)) is NpyDirectoryWriter
+
+
 # --- the manifest ---------------------------------------------------------------------------
 
 
@@ -309,7 +330,8 @@ def test_a_file_that_is_made_later_is_the_same(mixed: Plan, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[]", "{}", "null", "{" * 5000, '{"kinit": 1}', '{"kinit": 2}',
+        "", "[]", "{}", "null", "{" * 5000, f'{{"kinit": {"9" * 4000}}}',
+        '{"kinit": 1}', '{"kinit": 2}',
         '{"kinit": 1, "stream": 1, "seed": -1, "spec": {}, "tensors": {}}',
         '{"kinit": 1, "stream": 1, "seed": true, "spec": {}, "tensors": {}}',
         '{"kinit": 1, "stream": 1, "seed": 1, "spec": [1], "tensors": {}}',
@@ -319,8 +341,18 @@ def test_a_file_that_is_made_later_is_the_same(mixed: Plan, tmp_path: Path) -> N
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_is_one_error(text: str) -> None:
-    with pytest.raises(WeightsFileError, match=r"^w\.h5: "):
+    with pytest.raises(WeightsFileError, match=r"^w\.h5: ") as caught:
         parse_manifest(text, "w.h5")
+    assert len(str(caught.value)) < 200
+
+
+def test_a_manifest_that_memory_cannot_hold_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(text: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("kinit_cli.manifest.json.loads", fail)
+    with pytest.raises(WeightsFileError, match=r"^w\.h5: its kinit manifest is too large"):
+        parse_manifest("{}", "w.h5")
 
 
 def test_tiles_are_those_of_the_value_stream() -> None:

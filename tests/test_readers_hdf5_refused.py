@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from weights_files import RNG, entry_of, read_all, refusal
 
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.formats import hdf5_reader
 from kinit_cli.formats.readers import open_weights
 
 
@@ -176,3 +177,20 @@ def small_hdf5(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         file["b"].attrs["dtype"] = np.bytes_(b"bfloat16")
         file.attrs["kinit"] = np.bytes_(b"{}")
     return path.read_bytes()
+
+
+def test_a_manifest_of_hdf5_that_is_too_long_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros(3)
+        file.attrs["kinit"] = " " * 100
+    for n_most, notes in (
+        (100, ()),
+        (99, ("the kinit manifest is longer than one can be, and not read",)),
+    ):
+        monkeypatch.setattr(hdf5_reader, "max_manifest_bytes", lambda n_tensors, most=n_most: most)
+        with open_weights(path) as opened:
+            assert opened.notes == notes
+            assert (opened.manifest_text is None) == bool(notes)

@@ -12,6 +12,7 @@ import pytest
 from weights_files import RNG, assert_reads, read_all, refusal
 
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.formats import npy_reader
 from kinit_cli.formats.readers import open_weights
 
 
@@ -166,6 +167,52 @@ def test_npy_directory_with_a_damaged_file_names_it(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(WeightsFileError, match=r"x\.npy"):
         open_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("9" * 4500, "got "),
+        ("9" * 4000, "a shape with sizes that no array has"),
+        (f"{2**62}, 2", "a shape of more elements than an array has"),
+        ("1, " * 64 + "1", "65 dimensions, more than 64"),
+        ("-1", "a shape with sizes that no array has"),
+        ("1, " * 5000 + "1", "a header that is longer than NumPy reads; it is"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_told_in_a_line(
+    tmp_path: Path, shape: str, message: str
+) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape},), }}".encode()
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4))
+    found = refusal(path).removeprefix(str(path))
+    assert message in found
+    assert len(found) < 260
+    assert "max_header_size" not in found
+
+
+def test_as_many_dimensions_as_numpy_has_are_read(tmp_path: Path) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 64}, }}".encode()
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4))
+    with open_weights(path) as opened:
+        assert read_all(opened, "a").tolist() == [0]
+
+
+def test_a_manifest_that_is_too_long_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "w.npy", np.zeros(3))
+    (tmp_path / "w.npy.kinit.json").write_text(" " * 100)
+    for n_most, notes in (
+        (100, ()),
+        (99, ("w.npy.kinit.json cannot be read: 100 bytes, more than 99",)),
+    ):
+        monkeypatch.setattr(npy_reader, "max_manifest_bytes", lambda n_tensors, most=n_most: most)
+        with open_weights(tmp_path / "w.npy") as opened:
+            assert opened.notes == notes
+            assert (opened.manifest_text is None) == bool(notes)
 
 
 def test_what_is_wrong_with_a_header_is_told_alike_in_every_run(tmp_path: Path) -> None:

@@ -117,6 +117,11 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("offsets", pack({"a": {**f32(0, 4), "data_offsets": [4, 0]}}, bytes(4)), "are no range"),
     ("three", pack({"a": {**f32(0, 4), "data_offsets": [0, 4, 4]}}, bytes(4)), "are no range"),
     ("overflow", pack({"a": {**f32(0, 4), "shape": [2**62, 2**62]}}, bytes(4)), "many elements"),
+    (
+        "dimensions",
+        pack({"a": {**f32(0, 4), "shape": [1] * 65}}, bytes(4)),
+        "'a' with 65 dimensions, more than 64",
+    ),
     ("size", pack({"a": {**f32(0, 4), "shape": [2]}}, bytes(4)), "with 4 bytes for F32 of shape"),
     (
         "half",
@@ -142,8 +147,9 @@ def test_a_header_that_lies_is_one_error(path: Path, content: bytes, message: st
 
 def test_the_library_refuses_what_we_refuse(path: Path) -> None:
     library = pytest.importorskip("safetensors", reason="safetensors is not installed")
-    # It takes any number for a shape's, ignores keys that it does not know and the first of two.
-    lenient = {"twice", "twice within"}
+    # It takes any number for a shape's, and any number of them; it ignores keys that it does not
+    # know, and the first of two.
+    lenient = {"twice", "twice within", "dimensions"}
     for name, content, _ in DAMAGED:
         path.write_bytes(content)
         if name not in lenient:

@@ -30,7 +30,7 @@ from kinit_cli.formats.hdf5_tree import (
     texts_of,
     unique_texts,
 )
-from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE
+from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE, max_manifest_bytes
 from kinit_cli.formats.weights_file import (
     TensorEntry,
     WeightsFile,
@@ -154,8 +154,10 @@ class Hdf5File(WeightsFile):
         self.layout = self._find_layout()
         manifest = self._file.attrs.get(MANIFEST_ATTRIBUTE)
         manifest = manifest.decode("utf-8") if isinstance(manifest, bytes) else manifest
-        self.manifest_text = manifest if isinstance(manifest, str) else None
-        self.notes = tuple(
+        is_long = isinstance(manifest, str) and len(manifest) > max_manifest_bytes(len(found))
+        self.manifest_text = manifest if isinstance(manifest, str) and not is_long else None
+        notes = ("the kinit manifest is longer than one can be, and not read",) if is_long else ()
+        self.notes = notes + tuple(
             f"{what} are not followed: {_listed(names)}"
             for names, what in (
                 (skipped.soft_links, "soft links"),

@@ -5,6 +5,9 @@ The names of the files of a set are those that other libraries look for.
 
 from __future__ import annotations
 
+#: A recorded spec, whose text has a limit of its own, and what is said of each tensor.
+_SPEC_BYTES, _TENSOR_BYTES = 2**27, 2**13
+
 #: The root attribute of an HDF5 file that holds the manifest.
 MANIFEST_ATTRIBUTE = "kinit"
 #: The manifest's file in a directory of tensors.
@@ -21,3 +24,8 @@ MANIFEST_MEMBER = "kinit.json"
 SAFETENSORS_FILE = "model.safetensors"
 SAFETENSORS_INDEX_FILE = "model.safetensors.index.json"
 KERAS_INDEX_FILE = "model.weights.json"
+
+
+def max_manifest_bytes(n_tensors: int) -> int:
+    """Give the size beyond which no manifest of so many tensors is kinit's."""
+    return _SPEC_BYTES + _TENSOR_BYTES * n_tensors

@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinit_cli.errors import WeightsFileError
-from kinit_cli.formats.manifest_names import MANIFEST_FILE, SIDECAR_SUFFIX
+from kinit_cli.formats.manifest_names import (
+    MANIFEST_FILE,
+    SIDECAR_SUFFIX,
+    max_manifest_bytes,
+)
 from kinit_cli.formats.weights_file import (
+    MAX_DIMENSIONS,
     TensorEntry,
     WeightsFile,
     file_error,
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_MAX_ELEMENTS = 2**63
+#: Of texts that may be as long as a header.
+_MAX_SHOWN = 120
 _HEADER_ERRORS = (
     ValueError,
     TypeError,
@@ -72,7 +80,7 @@ class NpyFile(WeightsFile):
             manifest = path.with_name(path.name + SIDECAR_SUFFIX)
         files.sort(key=lambda item: natural_key(item[0]))
         self.entries = tuple(self._entry(name, file) for name, file in files)
-        self.manifest_text = _read_manifest(manifest, notes)
+        self.manifest_text = _read_manifest(manifest, len(files), notes)
         self.notes = tuple(notes)
 
     def close(self) -> None:
@@ -115,10 +123,11 @@ class NpyFile(WeightsFile):
                 path, expected="to read it", got=error.strerror or str(error), hint="check it"
             ) from error
         n_bytes = header.n_bytes + header.n_data_bytes
+        dtype = str(header.dtype)[:_MAX_SHOWN]
         if n_file_bytes != n_bytes:
             raise file_error(
                 path,
-                expected=f"{n_bytes} bytes, for {header.dtype} of shape {header.shape}",
+                expected=f"{n_bytes} bytes, for {dtype} of shape {header.shape}",
                 got=f"{n_file_bytes}",
                 hint="it is truncated or damaged: copy or generate it again",
             )
@@ -181,19 +190,36 @@ def parse_npy_header(file: BinaryIO) -> NpyHeader:
                 header = np.lib.format.read_array_header_2_0(file)
             else:
                 raise ValueError(f"format version {version}")
-        shape, is_fortran, dtype = header
-        if any(isinstance(size, bool) or size < 0 for size in shape):
-            raise ValueError(f"shape {shape}")
     except _HEADER_ERRORS as error:
-        # NumPy names objects by their place in memory, which would differ from run to run.
-        text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
-        raise ValueError(text or type(error).__name__) from error
+        raise ValueError(_reason(error)) from error
+    shape, is_fortran, dtype = header
+    _check_shape(shape)
     return NpyHeader(
         shape=shape,
         is_fortran=is_fortran and len(shape) > 1,
         dtype=dtype,
         n_bytes=file.tell(),
     )
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"{len(shape)} dimensions, more than {MAX_DIMENSIONS}")
+    if any(isinstance(size, bool) or not 0 <= size < _MAX_ELEMENTS for size in shape):
+        raise ValueError("a shape with sizes that no array has")
+    if math.prod(shape) >= _MAX_ELEMENTS:
+        raise ValueError("a shape of more elements than an array has")
+
+
+def _reason(error: BaseException) -> str:
+    """Say in a line what NumPy has against a header, which may be in its text as a whole."""
+    # NumPy names objects by their place in memory, which would differ from run to run.
+    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
+    if "max_header_size" in text:
+        return "a header that is longer than NumPy reads"
+    if len(text) > _MAX_SHOWN:
+        text = f"{text[:_MAX_SHOWN]}..."
+    return text or type(error).__name__
 
 
 def _read_header(path: Path, file: BinaryIO) -> NpyHeader:
@@ -270,10 +296,14 @@ def _tensor_path(file: Path, directory: Path) -> str:
     return file.relative_to(directory).as_posix().removesuffix(".npy")
 
 
-def _read_manifest(path: Path, notes: list[str]) -> str | None:
+def _read_manifest(path: Path, n_tensors: int, notes: list[str]) -> str | None:
     if not stat.S_ISREG(path.lstat().st_mode if os.path.lexists(path) else 0):
         return None
     try:
+        n_bytes, n_most = path.stat().st_size, max_manifest_bytes(n_tensors)
+        if n_bytes > n_most:
+            notes.append(f"{path.name} cannot be read: {n_bytes} bytes, more than {n_most}")
+            return None
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         notes.append(f"{path.name} cannot be read: {error}")

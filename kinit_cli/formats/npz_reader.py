@@ -10,14 +10,17 @@ import io
 import struct
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kinit_cli.formats.crc32 import RunningCrc32
 from kinit_cli.formats.inflate import Inflater, inflated_head
-from kinit_cli.formats.manifest_names import MANIFEST_MEMBER
+from kinit_cli.formats.manifest_names import MANIFEST_MEMBER, max_manifest_bytes
 from kinit_cli.formats.npy_reader import (
     NpyHeader,
     parse_npy_header,
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
 
 #: A header of NumPy's is shorter; what is longer NumPy does not read either.
 _MAX_HEADER_BYTES = 2**16
-_MAX_MANIFEST_BYTES = 2**29
+#: kinit does not deflate its manifest, so that it has no more bytes than its file.
+_INFLATED_BYTES, _INFLATED_BYTES_PER_MEMBER, _MAX_INFLATED_BYTES = 2**20, 2**16, 2**26
 _MAX_INFLATERS = 4
 #: A deflated array in Fortran order is held in memory whole.
 MAX_FORTRAN_BYTES = 256 * 2**20
@@ -48,6 +52,8 @@ MAX_SPARSE_BYTES = 4 * 2**30
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _ENCRYPTED = 1
+_UTF8 = 0x800
+_SUM_PIECE_BYTES = 2**20
 _DIRECTORY_ERRORS = (
     zipfile.BadZipFile, NotImplementedError, OSError, ValueError, OverflowError, struct.error,
     IndexError, EOFError, MemoryError,
@@ -66,11 +72,18 @@ class _Stored:
         Of the member's first byte, deflated or not.
     header : NpyHeader or None
         None if it is no array.
+    sum : RunningCrc32 or None
+        Of what was read; None if that is told otherwise.
     """
 
     info: zipfile.ZipInfo
     offset: int
     header: NpyHeader | None = None
+    sum: RunningCrc32 | None = None
+
+    @property
+    def stop(self) -> int:
+        return self.offset + self.info.compress_size
 
     @property
     def is_deflated(self) -> bool:
@@ -96,17 +109,17 @@ class NpzFile(WeightsFile):
         self.path = path
         self._stored: dict[str, _Stored] = {}
         self._inflaters: OrderedDict[str, Inflater] = OrderedDict()
+        self._summed: set[str] = set()
         self._lock = threading.Lock()
         self.manifest_text = None
         entries: list[TensorEntry] = []
         others: list[str] = []
-        for info in self._directory():
-            if info.filename.endswith(".npy"):
-                entries.append(self._entry(info))
-            elif info.filename == MANIFEST_MEMBER:
-                self.manifest_text = self._text(info)
+        infos = self._directory()
+        for stored in self._find_all(infos, others):
+            if stored.info.filename == MANIFEST_MEMBER:
+                self.manifest_text = self._text(stored, len(infos))
             else:
-                others.append(info.filename)
+                entries.append(self._entry(stored))
         if not entries and self.manifest_text is None:
             raise file_error(
                 path,
@@ -134,9 +147,10 @@ class NpzFile(WeightsFile):
                 return _read_inflated(inflater, stored.header, entry, start, stop)
             offset = stored.offset + stored.header.n_bytes
             if stored.header.is_fortran:
+                self._check_fortran(stored)
                 return read_fortran(self.path, offset, entry, start, stop)
             with self.path.open("rb", buffering=0) as file:
-                return read_at(
+                elements = read_at(
                     file.fileno(),
                     self.path,
                     entry.element,
@@ -144,6 +158,9 @@ class NpzFile(WeightsFile):
                     n_elements=stop - start,
                     memory=memory,
                 )
+            if stored.sum is not None:
+                self._check_sum(stored, stored.sum.add(start, elements))
+            return elements
         except _READ_ERRORS as error:
             raise self._error(f"to read {entry.path!r}", str(error)) from error
 
@@ -159,6 +176,7 @@ class NpzFile(WeightsFile):
     def _directory(self) -> list[zipfile.ZipInfo]:
         """List the members, each name once."""
         try:
+            self._n_file_bytes = self.path.stat().st_size
             with zipfile.ZipFile(self.path) as archive:
                 infos = archive.infolist()
         except _DIRECTORY_ERRORS as error:
@@ -170,10 +188,29 @@ class NpzFile(WeightsFile):
             seen.add(info.filename)
         return infos
 
-    def _entry(self, info: zipfile.ZipInfo) -> TensorEntry:
-        stored, name = self._find(info), info.filename
+    def _find_all(self, infos: list[zipfile.ZipInfo], others: list[str]) -> list[_Stored]:
+        """Find arrays and the manifest, none of them over another; name what else there is."""
+        found: list[_Stored] = []
+        for info in infos:
+            if info.filename.endswith(".npy") or info.filename == MANIFEST_MEMBER:
+                found.append(self._find(info))
+            else:
+                others.append(info.filename)
+        in_order = sorted(found, key=lambda stored: stored.info.header_offset)
+        for first, second in pairwise(in_order):
+            if second.info.header_offset < first.stop:
+                raise self._error(
+                    "members that lie one after the other",
+                    f"{second.info.filename!r} within {first.info.filename!r}",
+                    "it is damaged, or made to exhaust its reader",
+                )
+        return found
+
+    def _entry(self, stored: _Stored) -> TensorEntry:
+        info, name = stored.info, stored.info.filename
+        head = self._head(stored)
         try:
-            header = parse_npy_header(io.BytesIO(self._head(stored)))
+            header = parse_npy_header(io.BytesIO(head))
         except _READ_ERRORS as error:
             raise self._error(f"an array in {name!r}", str(error)) from error
         entry = header.entry(name.removesuffix(".npy"))
@@ -189,8 +226,30 @@ class NpzFile(WeightsFile):
                 f"{entry.n_bytes}",
                 "save it with numpy.savez, or in C order",
             )
-        self._stored[entry.path] = replace(stored, header=header)
+        is_summed = not (stored.is_deflated or header.is_fortran)
+        crc = RunningCrc32(head[: header.n_bytes], entry.n_elements) if is_summed else None
+        self._stored[entry.path] = replace(stored, header=header, sum=crc)
+        if is_summed and not entry.n_elements:
+            self._check_sum(stored, zlib.crc32(head))
         return entry
+
+    def _check_fortran(self, stored: _Stored) -> None:
+        """Sum up a member whose elements are not read in their order, once."""
+        with self._lock:
+            if stored.info.filename in self._summed:
+                return
+            crc = 0
+            for start in range(stored.offset, stored.stop, _SUM_PIECE_BYTES):
+                n_bytes = min(_SUM_PIECE_BYTES, stored.stop - start)
+                crc = zlib.crc32(self._read_packed(start, n_bytes), crc)
+            self._check_sum(stored, crc)
+            self._summed.add(stored.info.filename)
+
+    def _check_sum(self, stored: _Stored, crc: int | None) -> None:
+        if crc is not None and crc != stored.info.CRC:
+            raise self._error(
+                f"the CRC-32 {stored.info.CRC:08x} of {stored.info.filename!r}", f"{crc:08x}"
+            )
 
     def _head(self, stored: _Stored) -> bytes:
         n_bytes = min(stored.info.compress_size, _MAX_HEADER_BYTES)
@@ -199,23 +258,30 @@ class NpzFile(WeightsFile):
 
     def _find(self, info: zipfile.ZipInfo) -> _Stored:
         """Give where a member's bytes begin, if what is said of it can be true."""
-        name = repr(info.filename)
+        shown = repr(info.filename)
         self._check_method(info)
+        name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+        start = info.header_offset
+        self._check_place(shown, start, _LOCAL.size + len(name))
         try:
-            head = self._read_packed(info.header_offset, _LOCAL.size)
+            head = self._read_packed(start, _LOCAL.size + len(name))
         except _READ_ERRORS as error:
-            raise self._error(f"the member {name}", str(error)) from error
+            raise self._error(f"the member {shown}", str(error)) from error
         if head[:4] != b"PK\x03\x04":
-            raise self._error(f"the member {name}", "something else at its place")
-        *_, n_name_bytes, n_extra_bytes = _LOCAL.unpack(head)
-        offset = info.header_offset + _LOCAL.size + n_name_bytes + n_extra_bytes
-        n_file_bytes = self.path.stat().st_size
-        if offset + info.compress_size > n_file_bytes:
-            raise self._error(
-                f"{info.compress_size} bytes of {name} at offset {offset}",
-                f"a file of {n_file_bytes} bytes",
-            )
+            raise self._error(f"the member {shown}", "something else at its place")
+        *_, n_name_bytes, n_extra_bytes = _LOCAL.unpack(head[: _LOCAL.size])
+        if n_name_bytes != len(name) or head[_LOCAL.size :] != name:
+            raise self._error(f"the member {shown}", "one of another name at its place")
+        offset = start + _LOCAL.size + n_name_bytes + n_extra_bytes
+        self._check_place(shown, offset, info.compress_size)
         return _Stored(info=info, offset=offset)
+
+    def _check_place(self, shown: str, offset: int, n_bytes: int) -> None:
+        if offset < 0 or offset + n_bytes > self._n_file_bytes:
+            raise self._error(
+                f"{n_bytes} bytes of {shown} at offset {offset}",
+                f"a file of {self._n_file_bytes} bytes",
+            )
 
     def _check_method(self, info: zipfile.ZipInfo) -> None:
         name = repr(info.filename)
@@ -237,17 +303,20 @@ class NpzFile(WeightsFile):
                 "it is nothing but one value, or is made to exhaust its reader",
             )
 
-    def _text(self, info: zipfile.ZipInfo) -> str:
-        stored = self._find(info)
-        if info.file_size > _MAX_MANIFEST_BYTES:
-            raise self._error(
-                f"at most {_MAX_MANIFEST_BYTES} bytes in {info.filename!r}", f"{info.file_size}"
-            )
+    def _text(self, stored: _Stored, n_members: int) -> str:
+        info = stored.info
+        n_most = max_manifest_bytes(n_members)
+        if stored.is_deflated:
+            n_inflated = _INFLATED_BYTES + _INFLATED_BYTES_PER_MEMBER * n_members
+            n_most = min(n_inflated, _MAX_INFLATED_BYTES)
+        if info.file_size > n_most:
+            raise self._error(f"at most {n_most} bytes in {info.filename!r}", f"{info.file_size}")
         try:
             if stored.is_deflated:
                 data = stored.make_inflater(self.path).read(0, info.file_size)
             else:
                 data = self._read_packed(stored.offset, info.file_size)
+                self._check_sum(stored, zlib.crc32(data))
             return data.decode("utf-8")
         except _READ_ERRORS as error:
             raise self._error(f"text in {info.filename!r}", str(error)) from error

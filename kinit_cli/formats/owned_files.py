@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from kinit_cli.formats.safetensors_types import (
     METADATA_KEY,
 )
 
+#: The names that kinit gives to shards; an index may be anybody's.
+_KERAS_SHARD = re.compile(r"model_[0-9]{5,}\.weights\.h5")
+_SAFETENSORS_SHARD = re.compile(r"model-[0-9]{5,}-of-[0-9]{5,}\.safetensors")
 _FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
@@ -39,20 +43,20 @@ def _tensor_files(directory: Path) -> set[str]:
 
 
 def _keras_shards(directory: Path) -> set[str]:
-    return _shards_of(directory, KERAS_INDEX_FILE)
+    return _shards_of(directory, KERAS_INDEX_FILE, _KERAS_SHARD)
 
 
 def _safetensors_shards(directory: Path) -> set[str]:
-    return _shards_of(directory, SAFETENSORS_INDEX_FILE)
+    return _shards_of(directory, SAFETENSORS_INDEX_FILE, _SAFETENSORS_SHARD)
 
 
-def _shards_of(directory: Path, index_name: str) -> set[str]:
+def _shards_of(directory: Path, index_name: str, shard: re.Pattern[str]) -> set[str]:
     index = json.loads((directory / index_name).read_bytes())
     _check_manifest(index["metadata"][INDEX_MANIFEST_KEY])
-    files = {index_name}
+    files: set[str] = set()
     for names in index["weight_map"].values():
         files.update([names] if isinstance(names, str) else names)
-    return files
+    return {index_name, *filter(shard.fullmatch, files)}
 
 
 def _safetensors_file(directory: Path) -> set[str]:

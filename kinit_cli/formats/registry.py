@@ -74,8 +74,9 @@ def choose_writer(
         hint = suggest(str(format_name), FORMAT_NAMES) or f"known are {', '.join(FORMAT_NAMES)}"
         raise OutputError(f"{out}: no format is called {format_name!r}; {hint}")
     is_directory = out.endswith("/") or Path(out).is_dir()
-    name = format_name or _by_name(out, is_directory=is_directory)
+    name = format_name or _by_name(out)
     _check_options(out, name, options)
+    _check_kind(out, name, format_name)
     if name in _SHARDED:
         return _sharded_writer(out, name, options, is_directory=is_directory)
     if name == "npy":
@@ -89,6 +90,16 @@ def choose_writer(
     from kinit_cli.formats.hdf5 import Hdf5Writer
 
     return Hdf5Writer()
+
+
+def _check_kind(out: str, name: FormatName, format_name: str | None) -> None:
+    """Refuse a name that is a file's where there is a directory that is not asked for."""
+    if format_name is None and name != "npy" and not out.endswith("/") and Path(out).is_dir():
+        several = name if name in _SHARDED else "npy"
+        raise OutputError(
+            f"{out}: expected a file, by its name, got a directory; choose another name, "
+            f"or -o {out}/ --format {several} for a directory of files"
+        )
 
 
 def _check_options(out: str, name: str, options: FormatOptions) -> None:
@@ -134,13 +145,15 @@ def _npy_writer(out: str, n_tensors: int, *, is_directory: bool) -> Writer:
     return NpyFileWriter()
 
 
-def _by_name(out: str, *, is_directory: bool) -> FormatName:
-    if is_directory:
+def _by_name(out: str) -> FormatName:
+    if out.endswith("/"):
         return "npy"
     # The longest that fits: .weights.h5 ends in .h5.
     for suffix in sorted(_BY_SUFFIX, key=len, reverse=True):
         if out.lower().endswith(suffix):
             return _BY_SUFFIX[suffix]
+    if Path(out).is_dir():
+        return "npy"
     suffix = Path(out).suffix.lower()
     raise OutputError(
         f"{out}: expected a name that ends in {', '.join(_BY_SUFFIX)} or '/', "

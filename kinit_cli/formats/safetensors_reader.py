@@ -24,6 +24,7 @@ from kinit_cli.formats.safetensors_types import (
     METADATA_KEY,
 )
 from kinit_cli.formats.weights_file import (
+    MAX_DIMENSIONS,
     TensorEntry,
     WeightsFile,
     file_error,
@@ -154,6 +155,8 @@ def _place(name: str, field: Any) -> _Place:
         raise JsonError(f"{shown} with a dtype that is no name")
     if not _are_sizes(shape):
         raise JsonError(f"{shown} with a shape that is no list of sizes")
+    if len(shape) > MAX_DIMENSIONS:
+        raise JsonError(f"{shown} with {len(shape)} dimensions, more than {MAX_DIMENSIONS}")
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise JsonError(f"{shown} with data_offsets that are no range")
     start, stop = offsets

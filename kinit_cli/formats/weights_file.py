@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+#: More NumPy has not either.
+MAX_DIMENSIONS = 64
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 
