@@ -59,7 +59,7 @@ drawn only on a terminal; `NO_COLOR` and `FORCE_COLOR` are heeded. Nothing is ev
 | exit code | meaning |
 |---:|---|
 | 0 | fine |
-| 1 | something differs: from the spec, the other file, the lock; `check` found a fault, or advice |
+| 1 | a difference: from the spec, the other file, the lock; `check`: a fault, `--strict`: advice |
 | 2 | wrong usage, a spec with problems, an unreadable or unwritable file, an internal error |
 | 130, 143 | interrupted by Ctrl-C, ended by SIGTERM; the output is as it was before |
 """
