@@ -267,7 +267,7 @@ LARGE = model(
     {**layer("MultiHeadAttention", "m", None, num_heads=2, key_dim=3, output_shape=[2]),
      "build_config": {"shapes_dict": {"query_shape": [None, 4, 6], "value_shape": [None, 4, 6]}}},
     layer("EinsumDense", "e", [None, 4], equation="ab,bc->ac", output_shape=[2], bias_axes="c"),
-    layer("BatchNormalization", "n", [None, 4], axis=[1]),
+    layer("LayerNormalization", "n", [None, 4], axis=[1]),
     model(layer("Conv2D", "c", [None, 4, 4, 2], filters=2, kernel_size=[1, 2])),
 )  # fmt: skip
 

@@ -106,6 +106,41 @@ def shared() -> Any:
     return keras.Model([one, two], [head(x), L.Dense(3)(one)])
 
 
+def policies_around_policies() -> Any:
+    return keras.Sequential(
+        [
+            keras.Input((4, 5)),
+            L.Bidirectional(L.LSTM(3, return_sequences=True), dtype="float16"),
+            L.Bidirectional(
+                L.LSTM(3, return_sequences=True, dtype="float16"),
+                backward_layer=L.LSTM(3, return_sequences=True, go_backwards=True, name="back"),
+                dtype="bfloat16",
+            ),
+            L.TimeDistributed(L.Dense(3), dtype="float16"),
+            L.TimeDistributed(L.Dense(3, dtype="bfloat16")),
+            L.RNN([L.LSTMCell(2), L.GRUCell(3)], dtype="bfloat16", return_sequences=True),
+            L.RNN(L.GRUCell(2, dtype="float16"), dtype="bfloat16", return_sequences=True),
+            L.LSTM(2, dtype="float16"),
+        ]
+    )
+
+
+def under_a_global_policy() -> Any:
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        return keras.Sequential(
+            [keras.Input((4, 5)), L.Bidirectional(L.LSTM(3, dtype="float32")), L.Dense(2)]
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def stacks() -> Any:
+    inner = [L.GRUCell(2), L.LSTMCell(3)]
+    cells = [L.GRUCell(4), L.StackedRNNCells(inner), L.GRUCell(5), L.SimpleRNNCell(2)]
+    return keras.Sequential([keras.Input((4, 5)), L.RNN(L.StackedRNNCells(cells))])
+
+
 def branches() -> Any:
     """Give a model whose layers are made in another order than they are used in."""
     late = L.Dense(3, name="late")
@@ -144,7 +179,7 @@ def application(name: str, **arguments: Any) -> Callable[[], Any]:
 
 MODELS = [
     lstm_classifier, gru_tagger, transformer, nested, with_normalizations, shared, branches,
-    cells, mixed_dtypes,
+    cells, mixed_dtypes, policies_around_policies, under_a_global_policy, stacks,
     application("VGG16"),
     application("ResNet50V2"),
     application("MobileNetV3Small"),

@@ -22,12 +22,15 @@ class Part:
     Attributes
     ----------
     name : str
-        Its own, or one made of its class as Keras makes it.
+        Its own, or its class's in snake case, as Keras names the first of a class.
+    is_named : bool
+        Whether the name is its own.
     snake : str
         Its class's name in snake case.
     """
 
     name: str
+    is_named: bool
     snake: str
     kind: LayerType
     args: LayerArgs
@@ -66,13 +69,20 @@ def part_of(args: LayerArgs, at: tuple[str | int, ...], shape: Shape) -> Part | 
         args.is_sound = False
         return None
     inner = args.part(
-        type_name=kind.class_name, config=config, shapes={ONLY: shape}, path=(*path, "config")
+        type_name=kind.class_name,
+        config=config,
+        shapes={ONLY: shape},
+        # Keras does not pass a layer's policy on to a layer that it is given.
+        dtype=args.source.default_dtype,
+        path=(*path, "config"),
     )
     weights = layer_weights(kind, inner)
     snake = snake_case(kind.class_name)
     name = raw.get("name") or config.get("name")
+    is_named = isinstance(name, str) and bool(name)
     return Part(
-        name=name if isinstance(name, str) and name else snake,
+        name=name if is_named else snake,
+        is_named=is_named,
         snake=snake,
         kind=kind,
         args=LayerArgs(inner),

@@ -112,4 +112,3 @@ def _half_normal(tail: int) -> int:
     t = (bits >> 15) & 0x7FFFFFFF
     z: int = c0 + (((c1 + ((c2 * t) >> 31)) * t) >> 31)
     return (z + 2) >> 2
-
