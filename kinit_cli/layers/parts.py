@@ -78,11 +78,11 @@ def part_of(args: LayerArgs, at: tuple[str | int, ...], shape: Shape) -> Part | 
     )
     weights = layer_weights(kind, inner)
     snake = snake_case(kind.class_name)
-    name = raw.get("name") or config.get("name")
-    is_named = isinstance(name, str) and bool(name)
+    own = raw.get("name") or config.get("name")
+    name = own if isinstance(own, str) else ""
     return Part(
-        name=name if is_named else snake,
-        is_named=is_named,
+        name=name or snake,
+        is_named=bool(name),
         snake=snake,
         kind=kind,
         args=LayerArgs(inner),

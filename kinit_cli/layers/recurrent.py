@@ -90,7 +90,7 @@ def _stacked_cells(args: LayerArgs) -> list[LayerWeight]:
 
 
 def _numbered(name: str, counts: Counter[str]) -> str:
-    """Number names as Keras does: a, a_1, a_2."""
+    """Give the next name of a class, as Keras numbers them: a, a_1, a_2."""
     count = counts[name]
     counts[name] += 1
     return f"{name}_{count}" if count else name

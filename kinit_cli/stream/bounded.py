@@ -71,16 +71,7 @@ def smallest_not_below(bound: float, dtype: DTypeLike) -> float:
     >>> smallest_not_below(0.1, np.float16)
     0.10003662109375
     """
-    highest = DTYPES[np.dtype(dtype).name].highest
-    if bound > highest:
-        return math.inf
-    rounded = np.empty(1, dtype)
-    # Not every dtype has infinities, to round a bound to or to step towards.
-    cast_float64(np.array([max(bound, -highest)]), rounded)
-    if float(rounded[0]) < bound:
-        rounded = np.nextafter(rounded, np.array([highest], rounded.dtype))
-    # A bound of -0.0 would decide the sign of zeros, and not in the same way everywhere.
-    return float(rounded[0]) + 0.0
+    return _smallest_not_below(bound, dtype)
 
 
 @lru_cache(maxsize=1024)
@@ -90,7 +81,7 @@ def largest_not_above(bound: float, dtype: DTypeLike) -> float:
     >>> largest_not_above(0.1, np.float16)
     0.0999755859375
     """
-    return -smallest_not_below(-bound, dtype) + 0.0
+    return -_smallest_not_below(-bound, dtype) + 0.0
 
 
 def _first_position(affine: Affine, is_beyond: Callable[[float], bool]) -> int:
@@ -112,3 +103,16 @@ def _half_normal(tail: int) -> int:
     t = (bits >> 15) & 0x7FFFFFFF
     z: int = c0 + (((c1 + ((c2 * t) >> 31)) * t) >> 31)
     return (z + 2) >> 2
+
+
+def _smallest_not_below(bound: float, dtype: DTypeLike) -> float:
+    highest = DTYPES[np.dtype(dtype).name].highest
+    if bound > highest:
+        return math.inf
+    rounded = np.empty(1, dtype)
+    # Not every dtype has infinities, to round a bound to or to step towards.
+    cast_float64(np.array([max(bound, -highest)]), rounded)
+    if float(rounded[0]) < bound:
+        rounded = np.nextafter(rounded, np.array([highest], rounded.dtype))
+    # A bound of -0.0 would decide the sign of zeros, and not in the same way everywhere.
+    return float(rounded[0]) + 0.0
