@@ -350,6 +350,16 @@ def test_no_more_is_read_than_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(read) < 1000
     monkeypatch.setattr(keras_model, "MAX_LAYERS", 3)
     dropout = layer("Dropout", "d", None)
-    with pytest.raises(SpecError, match="m.json: expected at most 3 layers, got more"):
+    with pytest.raises(SpecError, match=r"m\.json: expected at most 3 layers, got more"):
         keras_model.keras_document(model(model(dropout, dropout), dropout), "m.json")
     keras_model.keras_document(model(dropout, DENSE, dropout), "m.json")
+
+
+def test_no_text_becomes_too_many_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps(model(DENSE))
+    n_nodes = text.count("[") + text.count("{")
+    monkeypatch.setattr(document_module, "MAX_NODES", n_nodes)
+    assert not problems_of(text, "m.json")
+    monkeypatch.setattr(document_module, "MAX_NODES", n_nodes - 1)
+    (problem,) = problems_of(text, "m.json")
+    assert problem == f"m.json: expected at most {n_nodes - 1} lists and mappings, got more"
