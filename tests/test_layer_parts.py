@@ -100,3 +100,63 @@ def test_shared_axes_that_keras_refuses() -> None:
     text = "layers: [{name: a, type: PReLU, input_shape: [4, 5, 6], config: {shared_axes: [-3]}}]"
     (problem,) = problems_of(text)
     assert problem.endswith("shared_axes: expected axes from -2 to 3, got a list of 1")
+
+
+def test_a_model_at_each_step() -> None:
+    plan = plan_of("""
+seed: 1
+params: {d: 3}
+layers:
+  - name: td
+    type: TimeDistributed
+    input_shape: [4, 5]
+    config:
+      layer:
+        type: Sequential
+        name: step
+        layers:
+          - {type: Dense, name: one, input_shape: [5], config: {units: d, use_bias: false}}
+          - type: Functional
+            name: deep
+            layers:
+              - {type: Dense, name: x, input_shape: [d], config: {units: 2, use_bias: false}}
+          - {type: Dense, name: two, input_shape: [2], config: {units: 1, use_bias: false}}
+""")
+    within = "layers/time_distributed/layer/layers"
+    assert [(t.path, t.shape, t.keras_path) for t in plan.tensors] == [
+        ("td/step/one/kernel", (5, 3), f"{within}/dense/vars/0"),
+        ("td/step/deep/x/kernel", (3, 2), f"{within}/functional/layers/dense/vars/0"),
+        ("td/step/two/kernel", (2, 1), f"{within}/dense_1/vars/0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        ("{type: Sequential}", "layer: expected a model with 'layers', a list, got nothing"),
+        (
+            "{type: Sequential, layers: [{type: Dense, input_shape: 3, config: {units: 2}}]}",
+            "layer.layers[0].input_shape: expected a list of sizes without the batch axis, got 3",
+        ),
+        (
+            "{type: Sequential, layers: [{type: Dense, input_shape: [true], config: {units: 2}}]}",
+            "layer.layers[0].input_shape[0]: expected a size: a number, an expression or null, "
+            "got the boolean true",
+        ),
+        (
+            "{type: Sequential, layers: [{type: Dense, input_shape: [x], config: {units: 2}}]}",
+            "layer.layers[0].input_shape[0]: expected an expression with a value, got 'x'; "
+            "unknown param 'x'; known: none",
+        ),
+        (
+            "{type: Dense, input_shape: [3], config: {units: 2}}",
+            "layer.input_shape: expected a known key, got 'input_shape'",
+        ),
+    ],
+)
+def test_models_at_each_step_that_are_wrong(layer: str, expected: str) -> None:
+    problem = problems_of(
+        "layers: [{name: a, type: TimeDistributed, input_shape: [4, 5], "
+        f"config: {{layer: {layer}}}}}]"
+    )[0]
+    assert problem.partition("config.")[2] == expected

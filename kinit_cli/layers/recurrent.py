@@ -9,7 +9,7 @@ from typing import TypeAlias
 from kinit_cli.layers.args import LayerArgs
 from kinit_cli.layers.base import LayerType, LayerWeight, within
 from kinit_cli.layers.dense import KERNEL_ARGUMENTS
-from kinit_cli.layers.parts import Part, part_of
+from kinit_cli.layers.parts import Part, numbered, part_of
 
 Weights: TypeAlias = Callable[[LayerArgs], list[LayerWeight]]
 
@@ -77,32 +77,24 @@ def _stacked_cells(args: LayerArgs) -> list[LayerWeight]:
         cell = part_of(args, at, shape)
         if cell is None or not _is_cell(args, at, cell):
             continue
-        name = cell.name if cell.is_named else _numbered(cell.snake, unnamed)
+        name = cell.name if cell.is_named else numbered(cell.snake, unnamed)
         if name in names:
             args.is_sound = False
             path = (*args.source.path, *at)
             expected = "a name that no cell before it has"
             args.source.problems.add(path, expected, repr(name), "give the cells names")
         names.add(name)
-        weights += within(name, f"cells/{_numbered(cell.snake, places)}", cell.weights)
+        weights += within(name, f"cells/{numbered(cell.snake, places)}", cell.weights)
         shape = (None, _width(cell))
     return weights
 
 
-def _numbered(name: str, counts: Counter[str]) -> str:
-    """Give the next name of a class, as Keras numbers them: a, a_1, a_2."""
-    count = counts[name]
-    counts[name] += 1
-    return f"{name}_{count}" if count else name
-
-
 def _is_cell(args: LayerArgs, at: tuple[str | int, ...], cell: Part) -> bool:
     """Tell whether a part is a cell, or note that it is none."""
-    class_name = cell.kind.class_name
-    is_cell = class_name.endswith("Cell") or class_name == "StackedRNNCells"
+    is_cell = cell.class_name.endswith("Cell") or cell.class_name == "StackedRNNCells"
     if not is_cell:
         args.is_sound = False
-        args.source.problems.add((*args.source.path, *at), "a cell", class_name)
+        args.source.problems.add((*args.source.path, *at), "a cell", cell.class_name)
     return is_cell
 
 

@@ -188,7 +188,47 @@ class _Reader:
             hint = "call model.build(input_shape) or the model itself before model.to_json()"
             self._fail(path, "a layer that is built", got, hint)
             return None
-        return {**written, "type": class_name, "input_shape": shape, "config": _config(config)}
+        return {
+            **written,
+            "type": class_name,
+            "input_shape": shape,
+            "config": self._config(config, path),
+        }
+
+    def _config(self, config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        """Give the arguments on which weights depend, without those that say nothing new."""
+        written = {}
+        for name, raw in config.items():
+            if name in _IRRELEVANT or name.endswith(_IRRELEVANT_ENDS):
+                continue
+            value = self._argument(name, raw, path)
+            is_said = value is not None or name in _MEANS_NULL or name.endswith("_initializer")
+            if is_said and not _is_default(name, value, config):
+                written[name] = value
+        return written
+
+    def _argument(self, name: str, raw: Any, path: tuple[str, ...]) -> Any:
+        if name.endswith("_initializer"):
+            return _initializer(raw)
+        if name == "dtype":
+            return _dtype(raw)
+        if name in _PARTS and isinstance(raw, dict):
+            return self._part(raw, path)
+        if name == "cells" and isinstance(raw, list):
+            return [self._part(cell, path) for cell in raw]
+        return raw
+
+    def _part(self, raw: Any, path: tuple[str, ...]) -> Any:
+        """Give a layer within a layer with its name, which its weights' paths have."""
+        config = raw.get("config") if isinstance(raw, dict) else None
+        if not isinstance(config, dict):
+            return raw
+        name = {"name": config["name"]} if "name" in config else {}
+        model_class = _model_class(raw.get("class_name"))
+        if model_class is not None:
+            layers = [_with_plain_name(layer) for layer in self.layers(config, path)]
+            return {"type": model_class, **name, "layers": layers}
+        return {"type": raw.get("class_name"), **name, "config": self._config(config, path)}
 
 
 def _is_keras_2(data: dict[str, Any]) -> bool:
@@ -228,17 +268,12 @@ def _without_batch(shape: Any) -> list[Any] | None:
     return shape[1:]
 
 
-def _config(config: dict[str, Any]) -> dict[str, Any]:
-    """Give the arguments on which weights depend, without those that say nothing new."""
-    written = {}
-    for name, raw in config.items():
-        if name in _IRRELEVANT or name.endswith(_IRRELEVANT_ENDS):
-            continue
-        value = _argument(name, raw)
-        is_said = value is not None or name in _MEANS_NULL or name.endswith("_initializer")
-        if is_said and not _is_default(name, value, config):
-            written[name] = value
-    return written
+def _with_plain_name(layer: dict[str, Any]) -> dict[str, Any]:
+    """Undo what keeps a layer's name from being filled: in a layer's config none is."""
+    plain = {**layer, "name": layer["name"].replace("{{", "{").replace("}}", "}")}
+    if "layers" in layer:
+        plain["layers"] = [_with_plain_name(inner) for inner in layer["layers"]]
+    return plain
 
 
 def _is_default(name: str, value: Any, config: dict[str, Any]) -> bool:
@@ -248,27 +283,6 @@ def _is_default(name: str, value: Any, config: dict[str, Any]) -> bool:
         return False
     default = _DEFAULTS[name]
     return type(value) is type(default) and value == default
-
-
-def _argument(name: str, raw: Any) -> Any:
-    if name.endswith("_initializer"):
-        return _initializer(raw)
-    if name == "dtype":
-        return _dtype(raw)
-    if name in _PARTS and isinstance(raw, dict):
-        return _part(raw)
-    if name == "cells" and isinstance(raw, list):
-        return [_part(cell) for cell in raw]
-    return raw
-
-
-def _part(raw: Any) -> Any:
-    """Give a layer within a layer with its name, which its weights' paths have."""
-    config = raw.get("config") if isinstance(raw, dict) else None
-    if not isinstance(config, dict):
-        return raw
-    name = {"name": config["name"]} if "name" in config else {}
-    return {"type": raw.get("class_name"), **name, "config": _config(config)}
 
 
 def _initializer(raw: Any) -> Any:
