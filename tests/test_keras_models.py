@@ -268,6 +268,7 @@ LARGE = model(
      "build_config": {"shapes_dict": {"query_shape": [None, 4, 6], "value_shape": [None, 4, 6]}}},
     layer("EinsumDense", "e", [None, 4], equation="ab,bc->ac", output_shape=[2], bias_axes="c"),
     layer("LayerNormalization", "n", [None, 4], axis=[1]),
+    layer("TimeDistributed", "t", [None, 5, 4], layer=model(DENSE)),
     model(layer("Conv2D", "c", [None, 4, 4, 2], filters=2, kernel_size=[1, 2])),
 )  # fmt: skip
 
