@@ -110,7 +110,8 @@ def _check_bounds(draw: BoundedNormal, dtype: DType) -> None:
             "the normal is flat there: use random_uniform",
         )
     numpy_name = numpy_dtype(dtype.name)
-    if smallest_not_below(draw.low, numpy_name) > largest_not_above(draw.high, numpy_name):
+    low, high = smallest_not_below(draw.low, numpy_name), largest_not_above(draw.high, numpy_name)
+    if not low <= high:
         raise FitError(f"a value of {dtype.name} from a to b", interval, "choose a wider dtype")
 
 

@@ -159,20 +159,24 @@ def _check_paths(decls: list[WeightDecl], problems: ProblemList) -> None:
     for decl in decls:
         first = first_by_path.setdefault(decl.path, decl)
         if first is not decl:
-            place = problems.source_map.find(first.tree_path, is_key=True)
-            is_same_node = first.tree_path == decl.tree_path
-            hint = (
-                "put the repeat's index into the name"
-                if is_same_node
-                else f"it stands first in line {place.line}"
-            )
             problems.add(
                 decl.tree_path,
                 "a tensor path that is used once",
                 f"{decl.path!r} again",
-                hint,
+                _repeated_path_hint(first, decl, problems),
                 is_key=True,
             )
+
+
+def _repeated_path_hint(first: WeightDecl, decl: WeightDecl, problems: ProblemList) -> str:
+    if first.tree_path == decl.tree_path:
+        return "put the repeat's index into the name"
+    place = problems.source_map.find(first.tree_path, is_key=True)
+    if place.line is not None:
+        return f"it stands first in line {place.line}"
+    if first.layer != decl.layer:
+        return f"the layer {first.layer!r} has it"
+    return f"give each layer {decl.layer!r} a name of its own"
 
 
 def _check_defaults(

@@ -16,6 +16,7 @@ from kinit_cli.cli.main import run
 from kinit_cli.errors import SpecError
 from kinit_cli.planner import make_plan
 from kinit_cli.spec import document as document_module
+from kinit_cli.spec import keras_model
 from kinit_cli.spec.load import Overrides, load_spec, parse_spec
 
 POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}}
@@ -125,8 +126,7 @@ def test_problems_name_the_layer() -> None:
         "m.json: expected a layer {class_name, config}, got a mapping of 1",
         "m.json (layer 'c'): layers[0].config: expected the argument 'kernel_size', got none; "
         "Conv2D needs it",
-        "m.json (layer 'inner/rnn'): layers[2].layers[0].config.units: expected an expression "
-        "with a value, got 'x'; unknown param 'x'; known: none",
+        "m.json (layer 'inner/rnn'): layers[2].layers[0].config.units: expected a number, got 'x'",
         "m.json (layer 'f'): layers[3].input_shape: expected a size that is known (the last one), "
         "got null",
         "m.json (layer 'e'): layers[1].config.kernel_initializer: expected a known initializer, "
@@ -267,7 +267,8 @@ LARGE = model(
     {**layer("MultiHeadAttention", "m", None, num_heads=2, key_dim=3, output_shape=[2]),
      "build_config": {"shapes_dict": {"query_shape": [None, 4, 6], "value_shape": [None, 4, 6]}}},
     layer("EinsumDense", "e", [None, 4], equation="ab,bc->ac", output_shape=[2], bias_axes="c"),
-    layer("BatchNormalization", "n", [None, 4], axis=[1]),
+    layer("LayerNormalization", "n", [None, 4], axis=[1]),
+    layer("TimeDistributed", "t", [None, 5, 4], layer=model(DENSE)),
     model(layer("Conv2D", "c", [None, 4, 4, 2], filters=2, kernel_size=[1, 2])),
 )  # fmt: skip
 
@@ -291,3 +292,75 @@ def test_nesting_has_an_end(depth: int) -> None:
     found = problems_of(text, "m.json")
     assert bool(found) == (depth > 10)
     assert all("nesting" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"units": "3*2"}, "config.units: expected a number, got '3*2'"),
+        (
+            {"kernel_initializer": initializer("RandomNormal", stddev="1/4")},
+            "config.kernel_initializer.RandomNormal.stddev: expected a number, got '1/4'",
+        ),
+    ],
+)
+def test_a_text_is_no_expression(changed: dict[str, Any], where: str) -> None:
+    written = {**DENSE, "config": {**DENSE["config"], **changed}}
+    assert problems(model(written)) == [f"m.json (layer 'fc'): layers[0].{where}"]
+    (problem,) = problems(model({**DENSE, "build_config": {"input_shape": [None, "2*2"]}}))
+    assert problem == "m.json (layer 'fc'): layers[0].input_shape[0]: expected a number, got '2*2'"
+
+
+def test_layers_of_one_name() -> None:
+    bare = {**DENSE, "config": {**DENSE["config"], "use_bias": False}}
+    assert problems(model(bare, bare)) == [
+        "m.json (layer 'fc'): layers[1]: expected a tensor path that is used once, "
+        "got 'fc/kernel' again; give each layer 'fc' a name of its own"
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {**model({**DENSE, "build_config": None}), "keras_version": "2.11.0"},
+        model(
+            layer("InputLayer", "in", None, batch_input_shape=[None, 4]),
+            {**DENSE, "build_config": None},
+            {**DENSE, "build_config": None},
+        ),
+    ],
+)
+def test_a_model_that_keras_2_saved(data: dict[str, Any]) -> None:
+    assert problems(data) == [
+        "m.json: expected a model saved by Keras 3, got one saved by Keras 2; "
+        "load it with Keras 3 and save it again"
+    ]
+
+
+def test_no_more_is_read_than_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    class Faulty(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            read.append(key)
+            return super().get(key, default)
+
+    data = model(*(Faulty() for _ in range(5000)))
+    with pytest.raises(SpecError):
+        keras_model.keras_document(data, "m.json")
+    assert len(read) < 1000
+    monkeypatch.setattr(keras_model, "MAX_LAYERS", 3)
+    dropout = layer("Dropout", "d", None)
+    with pytest.raises(SpecError, match=r"m\.json: expected at most 3 layers, got more"):
+        keras_model.keras_document(model(model(dropout, dropout), dropout), "m.json")
+    keras_model.keras_document(model(dropout, DENSE, dropout), "m.json")
+
+
+def test_no_text_becomes_too_many_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps(model(DENSE))
+    n_nodes = text.count("[") + text.count("{")
+    monkeypatch.setattr(document_module, "MAX_NODES", n_nodes)
+    assert not problems_of(text, "m.json")
+    monkeypatch.setattr(document_module, "MAX_NODES", n_nodes - 1)
+    (problem,) = problems_of(text, "m.json")
+    assert problem == f"m.json: expected at most {n_nodes - 1} lists and mappings, got more"

@@ -269,6 +269,17 @@ SOUND = {
                 }
             ],
         },
+        {
+            "name": "t",
+            "type": "TimeDistributed",
+            "input_shape": [4, 3],
+            "config": {
+                "layer": {
+                    "type": "Sequential",
+                    "layers": [{"type": "Dense", "input_shape": [3], "config": {"units": 2}}],
+                }
+            },
+        },
         {"name": "e", "type": "Attention", "config": {"use_scale": True, "score_mode": "dot"}},
         {"name": "f", "type": "Normalization", "input_shape": [3, 4], "config": {"axis": [1]}},
     ],

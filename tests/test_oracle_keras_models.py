@@ -106,6 +106,50 @@ def shared() -> Any:
     return keras.Model([one, two], [head(x), L.Dense(3)(one)])
 
 
+def policies_around_policies() -> Any:
+    return keras.Sequential(
+        [
+            keras.Input((4, 5)),
+            L.Bidirectional(L.LSTM(3, return_sequences=True), dtype="float16"),
+            L.Bidirectional(
+                L.LSTM(3, return_sequences=True, dtype="float16"),
+                backward_layer=L.LSTM(3, return_sequences=True, go_backwards=True, name="back"),
+                dtype="bfloat16",
+            ),
+            L.TimeDistributed(L.Dense(3), dtype="float16"),
+            L.TimeDistributed(L.Dense(3, dtype="bfloat16")),
+            L.RNN([L.LSTMCell(2), L.GRUCell(3)], dtype="bfloat16", return_sequences=True),
+            L.RNN(L.GRUCell(2, dtype="float16"), dtype="bfloat16", return_sequences=True),
+            L.LSTM(2, dtype="float16"),
+        ]
+    )
+
+
+def under_a_global_policy() -> Any:
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        return keras.Sequential(
+            [keras.Input((4, 5)), L.Bidirectional(L.LSTM(3, dtype="float32")), L.Dense(2)]
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def models_at_each_step() -> Any:
+    deep = keras.Sequential([L.Dense(3, name="a{i}"), L.BatchNormalization()], name="deep")
+    step = keras.Sequential([keras.Input((5,)), L.Dense(4), L.Dropout(0.1), deep, L.Dense(2)])
+    inputs = keras.Input((2,))
+    functional = keras.Model(inputs, L.Dense(3, dtype="float16")(L.PReLU()(inputs)), name="f")
+    layers = [L.TimeDistributed(step), L.TimeDistributed(functional, dtype="float16")]
+    return keras.Sequential([keras.Input((4, 5)), *layers, L.Dense(2)])
+
+
+def stacks() -> Any:
+    inner = [L.GRUCell(2), L.LSTMCell(3)]
+    cells = [L.GRUCell(4), L.StackedRNNCells(inner), L.GRUCell(5), L.SimpleRNNCell(2)]
+    return keras.Sequential([keras.Input((4, 5)), L.RNN(L.StackedRNNCells(cells))])
+
+
 def branches() -> Any:
     """Give a model whose layers are made in another order than they are used in."""
     late = L.Dense(3, name="late")
@@ -144,7 +188,8 @@ def application(name: str, **arguments: Any) -> Callable[[], Any]:
 
 MODELS = [
     lstm_classifier, gru_tagger, transformer, nested, with_normalizations, shared, branches,
-    cells, mixed_dtypes,
+    cells, mixed_dtypes, policies_around_policies, under_a_global_policy, stacks,
+    models_at_each_step,
     application("VGG16"),
     application("ResNet50V2"),
     application("MobileNetV3Small"),
@@ -172,14 +217,25 @@ def test_a_model_from_its_json(build: Callable[[], Any]) -> None:
     text = spec_text({"seed": plan.seed, **spec.document}, "a comment")
     written = make_plan(parse_spec(text.encode(), "spec.yaml"))
     assert written.tensors == plan.tensors
-    if build.__name__ not in ("nested", "with_normalizations", "ConvNeXtTiny"):
+    inner = ("nested", "with_normalizations", "models_at_each_step", "ConvNeXtTiny")
+    if build.__name__ not in inner:
         paths = {v.path.removeprefix(f"{model.name}/") for v in saved_variables(model).values()}
         assert {tensor.path for tensor in plan.tensors} == paths
 
 
 @pytest.mark.parametrize(
     "build",
-    [lstm_classifier, gru_tagger, transformer, nested, with_normalizations, shared, cells],
+    [
+        lstm_classifier,
+        gru_tagger,
+        transformer,
+        nested,
+        with_normalizations,
+        shared,
+        cells,
+        stacks,
+        models_at_each_step,
+    ],
     ids=lambda build: build.__name__,
 )
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

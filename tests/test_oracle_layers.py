@@ -100,6 +100,8 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("LayerNormalization", {"axis": [-2, -1]}, [4, 5]),
     ("LayerNormalization", {"axis": [2, 1], "scale": False}, [4, 5]),
     ("LayerNormalization", {"center": False}, [4, 5]),
+    *((kind, {"axis": axes}, [4, 5]) for kind in ("LayerNormalization", "RMSNormalization")
+      for axes in ([1, 1], [-1, 2], [-1, 1], 1)),
     ("GroupNormalization", {"groups": 3}, [4, 6]),
     ("GroupNormalization", {"groups": -1, "axis": 1, "center": False}, [4, 6]),
     ("GroupNormalization", {"groups": 2, "scale": False, "beta_initializer": "ones"}, [4, 6]),
@@ -112,6 +114,9 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("Normalization", {"mean": 1.0, "variance": 2.0}, [4, 6]),
     ("PReLU", {}, [4, 6]),
     ("PReLU", {"shared_axes": [1], "alpha_initializer": HE}, [None, 6]),
+    *(("PReLU", {"shared_axes": axes}, [4, 5, 6]) for axes in ([-1], [0], [-2, 3], 2)),
+    ("PReLU", {"shared_axes": [0]}, [6]),
+    ("PReLU", {"shared_axes": [-1]}, [4, None, 6]),
     *(
         (kind, {"units": 3, **more}, [None, 5])
         for kind in ("LSTM", "GRU", "SimpleRNN")

@@ -7,13 +7,17 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from every_engine import every_engine
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from kinit_cli.draw import BoundedNormal, expected_moments, value_bounds
-from kinit_cli.dtypes import numpy_dtype
+from kinit_cli.dtypes import DTYPES, numpy_dtype
+from kinit_cli.engines.base import Engine
 from kinit_cli.engines.numpy import NumpyEngine
+from kinit_cli.engines.whole import make_tensor
+from kinit_cli.fit import FitError, fitted
 from kinit_cli.stream import bounded, reference
 from kinit_cli.stream.identity import explicit_stream_key
 
@@ -67,6 +71,42 @@ def test_values_keep_to_the_bounds_and_come_close(dtype: str, low: float, high: 
     assert high > 9 or values.max() > high - step
 
 
+@every_engine
+@pytest.mark.parametrize("dtype", [d.name for d in DTYPES.values() if d.kind == "float"])
+@pytest.mark.parametrize(
+    ("mean", "stddev", "low", "high"),
+    [
+        (0.0, 1.0, 0.1, 0.3),
+        (0.0, 1.0, -1e30, 1e30),
+        (0.0, 1.0, -2.0, 2.0),
+        (0.0, 1.0, -1e300, -0.1),
+        (0.0, 0.02, -0.04, 0.04),
+        (0.5, 0.25, 0.4, 450.0),
+        (1.0, 0.5, 0.0, 1.1),
+        (-3.0, 2.0, -460.0, -0.7),
+    ],
+)
+def test_every_float_dtype_has_the_references_values(
+    engine: Engine, dtype: str, mean: float, stddev: float, low: float, high: float
+) -> None:
+    draw = BoundedNormal(mean=mean, stddev=stddev, low=low, high=high)
+    assert fitted(draw, DTYPES[dtype]) is draw
+    key = explicit_stream_key(7)
+    u = reference.words(key, 0, 3000)
+    expected = reference.bounded_normal_rounded(u, mean, stddev, low, high, numpy_dtype(dtype))
+    values = expected.astype(np.float64)
+    assert low <= values.min() <= values.max() <= high
+    assert make_tensor(engine, draw, key, (u.size,), dtype).tobytes() == expected.tobytes()
+
+
+def test_an_interval_without_a_value_of_the_dtype() -> None:
+    draw = BoundedNormal(mean=0.0, stddev=0.5, low=1 / 3, high=1 / 3 + 0.001)
+    assert fitted(draw, DTYPES["float16"]) is draw
+    for name in ("float8_e4m3fn", "float8_e5m2"):
+        with pytest.raises(FitError, match=f"a value of {name} from a to b"):
+            fitted(draw, DTYPES[name])
+
+
 def test_the_ends_of_dtypes() -> None:
     assert bounded.smallest_not_below(0.1, np.float32) == float(np.float32(0.1)) > 0.1
     assert (
@@ -76,6 +116,13 @@ def test_the_ends_of_dtypes() -> None:
     )
     assert bounded.smallest_not_below(-1e300, np.float32) == -float(np.finfo(np.float32).max)
     assert bounded.largest_not_above(0.5, np.float16) == 0.5
+    float8 = numpy_dtype("float8_e4m3fn")
+    assert bounded.smallest_not_below(-1e30, float8) == -448
+    assert bounded.largest_not_above(450.0, float8) == 448
+    assert bounded.smallest_not_below(450.0, float8) == math.inf
+    assert bounded.largest_not_above(-450.0, float8) == -math.inf
+    assert bounded.smallest_not_below(0.3, float8) == 0.3125
+    assert bounded.largest_not_above(0.3, float8) == 0.28125
     for zero in (
         bounded.smallest_not_below(-1e-60, np.float32),
         bounded.largest_not_above(-0.0, np.float32),

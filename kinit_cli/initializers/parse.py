@@ -243,6 +243,9 @@ class _ArgumentReader:
             return None
         if not isinstance(raw, str):
             return raw
+        if not self._problems.source_map.has_expressions:
+            self._fail(path, "a number", fmt_value(raw))
+            return None
         try:
             return evaluate(raw, self._names)
         except ExpressionError as error:

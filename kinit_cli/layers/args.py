@@ -28,6 +28,8 @@ class LayerSource:
         one input. Empty if none is known.
     dtype : str
         Of the layer's weights.
+    default_dtype : str
+        The spec's, which a layer within the layer has unless it says otherwise.
     path, shape_path : tuple
         Where the config and the input shape stand in the document.
     """
@@ -37,6 +39,7 @@ class LayerSource:
     shapes: Mapping[str, Shape]
     names: Mapping[str, Number]
     dtype: str
+    default_dtype: str
     path: TreePath
     shape_path: TreePath
     problems: ProblemList
@@ -116,12 +119,15 @@ class LayerArgs:
         found = [self._whole(name, size, (*path, axis), 1) for axis, size in enumerate(raw)]
         return tuple(1 if size is None else size for size in found)
 
-    def axes(self, name: str, default: list[int], rank: int) -> list[int]:
+    def axes(
+        self, name: str, default: list[int], rank: int, *, lowest: int | None = None
+    ) -> list[int]:
         """Give axes of a shape of `rank` axes, the batch axis included, in ascending order."""
         raw = self._raw(name, default)
         listed = raw if isinstance(raw, list) else [raw]
-        if not all(type(axis) is int and -rank <= axis < rank for axis in listed):
-            self.fail(name, f"axes from {-rank} to {rank - 1}", fmt_value(raw))
+        lowest = -rank if lowest is None else lowest
+        if not all(type(axis) is int and lowest <= axis < rank for axis in listed):
+            self.fail(name, f"axes from {lowest} to {rank - 1}", fmt_value(raw))
             return [rank - 1]
         return sorted(listed)
 

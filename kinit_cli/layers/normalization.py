@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kinit_cli.layers.args import LayerArgs
 from kinit_cli.layers.base import LayerType, LayerWeight, Written
+from kinit_cli.spec.problems import fmt_value
 
 _GAMMA_BETA = (
     "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer",
@@ -50,6 +51,8 @@ def _normalization(args: LayerArgs) -> list[LayerWeight]:
     kept = [] if "axis" in args.source.config and not args.has("axis") else [-1]
     axes = args.axes("axis", kept, len(shape))
     axes = sorted(axis % len(shape) for axis in axes)
+    if len(set(axes)) < len(axes):
+        args.fail("axis", "each axis once", fmt_value(args.source.config["axis"]))
     sizes = tuple(args.size(shape, axis) for axis in axes)
     zeros, ones = Written(raw="zeros"), Written(raw="ones")
     return [
@@ -61,8 +64,11 @@ def _normalization(args: LayerArgs) -> list[LayerWeight]:
 
 def _prelu(args: LayerArgs) -> list[LayerWeight]:
     shape = args.shape()
-    shared = args.axes("shared_axes", [], len(shape)) if args.has("shared_axes") else []
-    sizes = tuple(1 if axis in shared else args.size(shape, axis) for axis in range(1, len(shape)))
+    n_axes = len(shape) - 1
+    shared = args.axes("shared_axes", [], n_axes + 1, lowest=1 - n_axes)
+    # Keras counts from 1, and from there backwards: to it 0 is the last axis, -1 the one before.
+    ones = {(axis - 1) % n_axes + 1 for axis in shared}
+    sizes = tuple(1 if axis in ones else args.size(shape, axis) for axis in range(1, len(shape)))
     return [args.weight("alpha", sizes, args.initializer("alpha_initializer", "zeros"))]
 
 
@@ -77,11 +83,10 @@ def _layer_scale(args: LayerArgs) -> list[LayerWeight]:
 
 def _axis_shape(args: LayerArgs) -> tuple[int, ...]:
     shape = args.shape()
-    axes = args.axes("axis", [-1], len(shape))
-    if len(axes) != 1:
-        args.fail("axis", "one axis", f"{len(axes)}")
+    if isinstance(args.source.config.get("axis"), list):
+        args.fail("axis", "one axis, a whole number", fmt_value(args.source.config["axis"]))
         return (1,)
-    return (args.size(shape, axes[0]),)
+    return (args.size(shape, args.axes("axis", [-1], len(shape))[0]),)
 
 
 def _axes_shape(args: LayerArgs) -> tuple[int, ...]:

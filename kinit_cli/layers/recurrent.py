@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
 
 from kinit_cli.layers.args import LayerArgs
 from kinit_cli.layers.base import LayerType, LayerWeight, within
 from kinit_cli.layers.dense import KERNEL_ARGUMENTS
-from kinit_cli.layers.parts import part_of
+from kinit_cli.layers.parts import Part, numbered, part_of
 
 Weights: TypeAlias = Callable[[LayerArgs], list[LayerWeight]]
 
@@ -68,17 +69,39 @@ def _stacked_cells(args: LayerArgs) -> list[LayerWeight]:
         return []
     weights: list[LayerWeight] = []
     shape = args.shape()
-    counts: dict[str, int] = {}
+    places: Counter[str] = Counter()
+    unnamed: Counter[str] = Counter()
+    names: set[str] = set()
     for position in range(len(raw)):
-        cell = part_of(args, ("cells", position), shape)
-        if cell is None:
+        at = ("cells", position)
+        cell = part_of(args, at, shape)
+        if cell is None or not _is_cell(args, at, cell):
             continue
-        count = counts.setdefault(cell.snake, 0)
-        counts[cell.snake] += 1
-        group = f"cells/{cell.snake}_{count}" if count else f"cells/{cell.snake}"
-        weights += within(cell.name, group, cell.weights)
-        shape = (None, cell.args.whole("units"))
+        name = cell.name if cell.is_named else numbered(cell.snake, unnamed)
+        if name in names:
+            args.is_sound = False
+            path = (*args.source.path, *at)
+            expected = "a name that no cell before it has"
+            args.source.problems.add(path, expected, repr(name), "give the cells names")
+        names.add(name)
+        weights += within(name, f"cells/{numbered(cell.snake, places)}", cell.weights)
+        shape = (None, _width(cell))
     return weights
+
+
+def _is_cell(args: LayerArgs, at: tuple[str | int, ...], cell: Part) -> bool:
+    """Tell whether a part is a cell, or note that it is none."""
+    is_cell = cell.class_name.endswith("Cell") or cell.class_name == "StackedRNNCells"
+    if not is_cell:
+        args.is_sound = False
+        args.source.problems.add((*args.source.path, *at), "a cell", cell.class_name)
+    return is_cell
+
+
+def _width(cell: Part) -> int:
+    """Give the number of units of a cell, or of the last one of a stack."""
+    kernels = (w for w in reversed(cell.weights) if w.name.endswith("recurrent_kernel"))
+    return next((kernel.shape[0] for kernel in kernels), 1)
 
 
 def _rnn(args: LayerArgs) -> list[LayerWeight]:

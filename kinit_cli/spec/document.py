@@ -19,6 +19,8 @@ from kinit_cli.spec.problems import ProblemList, SourceMap, TreePath, fmt_value
 MAX_BYTES = 64 * 2**20
 MAX_ALIASED_NODES = 100_000
 MAX_DEPTH = 64
+#: Lists and mappings; of a million tensors each is said in fewer than ten.
+MAX_NODES = 10_000_000
 
 #: What the YAML reader lets out on malformed directives, escapes and tagged scalars.
 _READER_FAULTS = (ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError)
@@ -52,6 +54,9 @@ def parse_document(raw: bytes, source: str) -> Document:
     text = _decode(raw, source)
     if not text.strip():
         _refuse_empty(source)
+    # Two bytes make a list, which takes 56 or more once it is read.
+    if text.count("[") + text.count("{") > MAX_NODES:
+        _refuse(source, f"at most {MAX_NODES:,} lists and mappings", "more")
     is_json_file = source.lower().endswith(".json")
     if is_json_file or text.lstrip()[:1] in "{[":
         try:

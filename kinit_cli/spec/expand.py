@@ -250,6 +250,7 @@ class _Expander:
             shapes=shapes,
             names=names,
             dtype=self._dtype,
+            default_dtype=self._dtype,
             path=(*path, "config"),
             shape_path=shape_path,
             problems=self._problems,

@@ -12,7 +12,7 @@ from kinit_cli.errors import Place
 from kinit_cli.layers.dtype_policy import MIXED, POLICY_CLASSES
 from kinit_cli.layers.registry import BY_NAME
 from kinit_cli.spec.model import MODEL_TYPES
-from kinit_cli.spec.problems import ProblemList, SourceMap, TreePath, fmt_value
+from kinit_cli.spec.problems import MAX_PROBLEMS, ProblemList, SourceMap, TreePath, fmt_value
 
 #: Names of Keras's own class for a model of layers, old and new.
 _MODEL_CLASSES = {**{name: name for name in MODEL_TYPES}, "Model": "Functional"}
@@ -58,6 +58,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 #: Arguments that mean something else when they are null than when they are absent.
 _MEANS_NULL = ("axis",)
+MAX_LAYERS = 1_000_000
 _PARTS = ("layer", "backward_layer", "cell")
 
 
@@ -67,6 +68,11 @@ class KerasSourceMap(SourceMap):
     def __init__(self, source: str) -> None:
         super().__init__(source=source, nodes={}, keys={})
         object.__setattr__(self, "document", {})
+
+    @property
+    def has_expressions(self) -> bool:
+        """No: Keras would take a text as it is."""
+        return False
 
     def find(self, path: TreePath, *, is_key: bool = False) -> Place:
         """Give the place of the node at `path`: the layer that holds it."""
@@ -93,7 +99,8 @@ def keras_document(data: dict[str, Any], source: str) -> tuple[dict[str, Any], P
     Raises
     ------
     SpecError
-        It is no Sequential or Functional model.
+        It is no Sequential or Functional model, was saved by Keras 2 without its layers' shapes,
+        or has more layers or problems than are worth reading.
     """
     source_map = KerasSourceMap(source)
     problems = ProblemList(source_map)
@@ -107,7 +114,7 @@ def keras_document(data: dict[str, Any], source: str) -> tuple[dict[str, Any], P
         )
         problems.fail()
     try:
-        layers = _Reader(problems).layers(config, ())
+        layers = _Reader(problems, is_keras_2=_is_keras_2(data)).layers(config, ())
     except RecursionError:
         problems.add((), "models within models", "deeper nesting than can be read")
         problems.fail()
@@ -119,8 +126,11 @@ def keras_document(data: dict[str, Any], source: str) -> tuple[dict[str, Any], P
 
 
 class _Reader:
-    def __init__(self, problems: ProblemList) -> None:
+    def __init__(self, problems: ProblemList, *, is_keras_2: bool) -> None:
         self._problems = problems
+        self._is_keras_2 = is_keras_2
+        self._n_layers = 0
+        self._n_failures = 0
 
     def layers(self, config: Any, path: tuple[str, ...]) -> list[dict[str, Any]]:
         """List the layers of a model's config that have weights."""
@@ -134,8 +144,15 @@ class _Reader:
     def _fail(self, path: tuple[str, ...], expected: str, got: str, hint: str = "") -> None:
         where = f"layer {'/'.join(path)!r}: " if path else ""
         self._problems.add((), f"{where}{expected}", got, hint)
+        self._n_failures += 1
+        if self._n_failures > MAX_PROBLEMS:
+            self._problems.fail()
 
     def _layer(self, raw: Any, path: tuple[str, ...]) -> dict[str, Any] | None:
+        self._n_layers += 1
+        if self._n_layers > MAX_LAYERS:
+            self._problems.add((), f"at most {MAX_LAYERS:,} layers", "more")
+            self._problems.fail()
         if not isinstance(raw, dict) or not isinstance(raw.get("config"), dict):
             self._fail(path, "a layer {class_name, config}", fmt_value(raw))
             return None
@@ -162,12 +179,67 @@ class _Reader:
         if kind.weights is None:
             return None
         shape = _input_shape(raw.get("build_config"))
+        if shape is None and self._is_keras_2:
+            hint = "load it with Keras 3 and save it again"
+            self._problems.add((), "a model saved by Keras 3", "one saved by Keras 2", hint)
+            self._problems.fail()
         if shape is None:
             got = "no shapes in its build_config"
             hint = "call model.build(input_shape) or the model itself before model.to_json()"
             self._fail(path, "a layer that is built", got, hint)
             return None
-        return {**written, "type": class_name, "input_shape": shape, "config": _config(config)}
+        return {
+            **written,
+            "type": class_name,
+            "input_shape": shape,
+            "config": self._config(config, path),
+        }
+
+    def _config(self, config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        """Give the arguments on which weights depend, without those that say nothing new."""
+        written = {}
+        for name, raw in config.items():
+            if name in _IRRELEVANT or name.endswith(_IRRELEVANT_ENDS):
+                continue
+            value = self._argument(name, raw, path)
+            is_said = value is not None or name in _MEANS_NULL or name.endswith("_initializer")
+            if is_said and not _is_default(name, value, config):
+                written[name] = value
+        return written
+
+    def _argument(self, name: str, raw: Any, path: tuple[str, ...]) -> Any:
+        if name.endswith("_initializer"):
+            return _initializer(raw)
+        if name == "dtype":
+            return _dtype(raw)
+        if name in _PARTS and isinstance(raw, dict):
+            return self._part(raw, path)
+        if name == "cells" and isinstance(raw, list):
+            return [self._part(cell, path) for cell in raw]
+        return raw
+
+    def _part(self, raw: Any, path: tuple[str, ...]) -> Any:
+        """Give a layer within a layer with its name, which its weights' paths have."""
+        config = raw.get("config") if isinstance(raw, dict) else None
+        if not isinstance(config, dict):
+            return raw
+        name = {"name": config["name"]} if "name" in config else {}
+        model_class = _model_class(raw.get("class_name"))
+        if model_class is not None:
+            layers = [_with_plain_name(layer) for layer in self.layers(config, path)]
+            return {"type": model_class, **name, "layers": layers}
+        return {"type": raw.get("class_name"), **name, "config": self._config(config, path)}
+
+
+def _is_keras_2(data: dict[str, Any]) -> bool:
+    """Tell whether Keras 2 wrote a model: its version stands there, or its name for a shape."""
+    if str(data.get("keras_version", "")).startswith("2."):
+        return True
+    config = data.get("config")
+    layers = config.get("layers") if isinstance(config, dict) else None
+    first = layers[0] if isinstance(layers, list) and layers else None
+    layer_config = first.get("config") if isinstance(first, dict) else None
+    return isinstance(layer_config, dict) and "batch_input_shape" in layer_config
 
 
 def _model_class(class_name: Any) -> str | None:
@@ -196,17 +268,12 @@ def _without_batch(shape: Any) -> list[Any] | None:
     return shape[1:]
 
 
-def _config(config: dict[str, Any]) -> dict[str, Any]:
-    """Give the arguments on which weights depend, without those that say nothing new."""
-    written = {}
-    for name, raw in config.items():
-        if name in _IRRELEVANT or name.endswith(_IRRELEVANT_ENDS):
-            continue
-        value = _argument(name, raw)
-        is_said = value is not None or name in _MEANS_NULL or name.endswith("_initializer")
-        if is_said and not _is_default(name, value, config):
-            written[name] = value
-    return written
+def _with_plain_name(layer: dict[str, Any]) -> dict[str, Any]:
+    """Undo what keeps a layer's name from being filled: in a layer's config none is."""
+    plain = {**layer, "name": layer["name"].replace("{{", "{").replace("}}", "}")}
+    if "layers" in layer:
+        plain["layers"] = [_with_plain_name(inner) for inner in layer["layers"]]
+    return plain
 
 
 def _is_default(name: str, value: Any, config: dict[str, Any]) -> bool:
@@ -216,27 +283,6 @@ def _is_default(name: str, value: Any, config: dict[str, Any]) -> bool:
         return False
     default = _DEFAULTS[name]
     return type(value) is type(default) and value == default
-
-
-def _argument(name: str, raw: Any) -> Any:
-    if name.endswith("_initializer"):
-        return _initializer(raw)
-    if name == "dtype":
-        return _dtype(raw)
-    if name in _PARTS and isinstance(raw, dict):
-        return _part(raw)
-    if name == "cells" and isinstance(raw, list):
-        return [_part(cell) for cell in raw]
-    return raw
-
-
-def _part(raw: Any) -> Any:
-    """Give a layer within a layer with its name, which its weights' paths have."""
-    config = raw.get("config") if isinstance(raw, dict) else None
-    if not isinstance(config, dict):
-        return raw
-    name = {"name": config["name"]} if "name" in config else {}
-    return {"type": raw.get("class_name"), **name, "config": _config(config)}
 
 
 def _initializer(raw: Any) -> Any:

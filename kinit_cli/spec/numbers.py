@@ -17,6 +17,9 @@ def evaluated(
     """Give the value of a number or an expression, or None after noting what is wrong."""
     if not isinstance(value, str):
         return value  # type: ignore[no-any-return]
+    if not problems.source_map.has_expressions:
+        problems.add(path, "a number", fmt_value(value))
+        return None
     try:
         return evaluate(value, names)
     except ExpressionError as error:

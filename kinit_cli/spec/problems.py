@@ -32,6 +32,11 @@ class SourceMap:
     nodes: Mapping[TreePath, Place] = field(default_factory=dict)
     keys: Mapping[TreePath, Place] = field(default_factory=dict)
 
+    @property
+    def has_expressions(self) -> bool:
+        """Whether a text in place of a number is an expression."""
+        return True
+
     def find(self, path: TreePath, *, is_key: bool = False) -> Place:
         """Give the place of the node at `path`, or of its key."""
         if is_key and path in self.keys:

@@ -6,6 +6,7 @@ upper one in equal steps of probability. The bounds are found among the position
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kinit_cli.dtypes import DTYPES
 from kinit_cli.stream.table import half_normal_table
 from kinit_cli.stream.transforms import Affine, cast_float64, normal_affine
 
@@ -64,22 +66,22 @@ def units_at(position: int) -> int:
 
 @lru_cache(maxsize=1024)
 def smallest_not_below(bound: float, dtype: DTypeLike) -> float:
-    """Give the smallest value of a float dtype that is at least `bound`.
+    """Give the smallest value of a float dtype that is at least `bound`; infinity if none is.
 
     >>> smallest_not_below(0.1, np.float16)
     0.10003662109375
     """
-    return _inward(bound, dtype, np.inf)
+    return _smallest_not_below(bound, dtype)
 
 
 @lru_cache(maxsize=1024)
 def largest_not_above(bound: float, dtype: DTypeLike) -> float:
-    """Give the largest value of a float dtype that is at most `bound`.
+    """Give the largest value of a float dtype that is at most `bound`; -infinity if none is.
 
     >>> largest_not_above(0.1, np.float16)
     0.0999755859375
     """
-    return _inward(bound, dtype, -np.inf)
+    return -_smallest_not_below(-bound, dtype) + 0.0
 
 
 def _first_position(affine: Affine, is_beyond: Callable[[float], bool]) -> int:
@@ -103,10 +105,14 @@ def _half_normal(tail: int) -> int:
     return (z + 2) >> 2
 
 
-def _inward(bound: float, dtype: DTypeLike, inside: float) -> float:
+def _smallest_not_below(bound: float, dtype: DTypeLike) -> float:
+    highest = DTYPES[np.dtype(dtype).name].highest
+    if bound > highest:
+        return math.inf
     rounded = np.empty(1, dtype)
-    cast_float64(np.array([bound]), rounded)
-    if (float(rounded[0]) < bound) if inside > 0 else (float(rounded[0]) > bound):
-        rounded = np.nextafter(rounded, np.array([inside], rounded.dtype))
+    # Not every dtype has infinities, to round a bound to or to step towards.
+    cast_float64(np.array([max(bound, -highest)]), rounded)
+    if float(rounded[0]) < bound:
+        rounded = np.nextafter(rounded, np.array([highest], rounded.dtype))
     # A bound of -0.0 would decide the sign of zeros, and not in the same way everywhere.
     return float(rounded[0]) + 0.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kinit_cli.dtypes import DTYPES
 from kinit_cli.stream.philox import M0, M1, N_ROUNDS, W0, W1
 from kinit_cli.stream.table import half_normal_table
 
@@ -128,11 +129,12 @@ def bounded_normal_rounded(
 ) -> NDArray[Any]:
     """Turn words into normals of a float dtype, all from `low` to `high`."""
     values = rounded(bounded_normal(u, mean, stddev, low, high), dtype)
-    lowest, highest = rounded(np.array([low]), dtype), rounded(np.array([high]), dtype)
+    end = DTYPES[np.dtype(dtype).name].highest
+    lowest, highest = (rounded(np.array([min(max(x, -end), end)]), dtype) for x in (low, high))
     if float(lowest[0]) < low:
-        lowest = np.nextafter(lowest, np.array([np.inf], lowest.dtype))
+        lowest = np.nextafter(lowest, np.array([end], lowest.dtype))
     if float(highest[0]) > high:
-        highest = np.nextafter(highest, np.array([-np.inf], highest.dtype))
+        highest = np.nextafter(highest, np.array([-end], highest.dtype))
     zero = np.zeros(1, lowest.dtype)  # no bound is -0.0
     inside: NDArray[Any] = np.minimum(np.maximum(values, lowest + zero), highest + zero)
     return inside
