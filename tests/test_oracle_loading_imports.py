@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import h5py
 import numpy as np
@@ -74,6 +75,26 @@ def test_keras_loads_weights_h5_of_a_model(build: Any, tmp_path: Path) -> None:
             for path, variable in variables.items():
                 found = keras.ops.convert_to_numpy(variable)
                 assert found.tobytes() == file[path][()].tobytes(), path
+
+
+def test_an_archive_of_keras_takes_the_weights(tmp_path: Path) -> None:
+    """A `.keras` file whose weights are replaced by kinit's is a whole model again."""
+    keras = import_oracle("keras")
+    from keras_models import saved_variables
+
+    lstm_classifier().save(tmp_path / "old.keras")
+    weights = tmp_path / "m.weights.h5"
+    command = ["generate", str(tmp_path / "old.keras"), "--seed", "4", "-q", "-o", str(weights)]
+    assert run(command) == 0
+    with ZipFile(tmp_path / "old.keras") as old, ZipFile(tmp_path / "new.keras", "w") as new:
+        for name in old.namelist():
+            is_weights = name == "model.weights.h5"
+            new.writestr(name, weights.read_bytes() if is_weights else old.read(name))
+    model = keras.models.load_model(tmp_path / "new.keras")
+    with h5py.File(weights) as file:
+        for path, variable in saved_variables(model).items():
+            found = keras.ops.convert_to_numpy(variable)
+            assert found.tobytes() == file[path][()].tobytes(), path
 
 
 # --- the formats of others, from files that they wrote ------------------------------------------
