@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import Called
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.elements import Element, differing_bits, element_at, has_same_bits
 from kinit_cli.formats.base import Buffer
 from kinit_cli.plan import Plan
+from kinit_cli.tile_memory import TileMemory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Comparison:
         self._entries: list[TensorEntry | None] = []
         self._dtypes: list[np.dtype[Any]] = []
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._memory = TileMemory()
         #: By path; only tensors that differ.
         self.differences: dict[str, Difference] = {}
         self._paths: list[str] = []
@@ -69,7 +69,7 @@ class Comparison:
             return
         expected = np.frombuffer(data, self._dtypes[tensor_index])
         start = byte_offset // expected.itemsize
-        found = self._file.read(entry, start, start + expected.size, self._memory())
+        found = self._file.read(entry, start, start + expected.size, self._memory.room)
         if not has_same_bits(expected, found):
             self._note(self._paths[tensor_index], start, expected, found)
 
@@ -93,10 +93,3 @@ class Comparison:
             here.count += known.count
             self.differences[path] = here if here.index < known.index else known
             self.differences[path].count = here.count
-
-    def _memory(self) -> NDArray[np.uint8]:
-        local = self._local
-        if not hasattr(local, "memory"):
-            local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
-        memory: NDArray[np.uint8] = local.memory
-        return memory

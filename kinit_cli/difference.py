@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.distance import Distance, Spot, Tolerance, distance
 from kinit_cli.elements import flat_index
 from kinit_cli.errors import KinitError, WeightsFileError
@@ -25,6 +23,7 @@ from kinit_cli.formats.readers import open_weights
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.pieces import Piece, iter_units
 from kinit_cli.stored_names import match_names, recorded_paths
+from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
@@ -299,17 +298,14 @@ class _Worker:
         self._files = file_a, file_b
         self._pairs = pairs
         self._tolerance = tolerance
-        self._local = threading.local()
+        self._memories = TileMemory(), TileMemory()
 
     def __call__(self, unit: tuple[Piece, ...]) -> list[Distance]:
         return [self._compare(piece) for piece in unit]
 
     def _compare(self, piece: Piece) -> Distance:
-        local = self._local
-        if not hasattr(local, "memory"):
-            local.memory = tuple(np.empty(TILE_ELEMENTS * 8, np.uint8) for _ in self._files)
-        sides = zip(self._files, self._pairs[piece.tensor_index], local.memory, strict=True)
-        a, b = (_read(file, entry, piece, memory) for file, entry, memory in sides)
+        sides = zip(self._files, self._pairs[piece.tensor_index], self._memories, strict=True)
+        a, b = (_read(file, entry, piece, memory.room) for file, entry, memory in sides)
         return distance(a, b, self._tolerance, start=piece.start)
 
 

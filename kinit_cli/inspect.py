@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kinit_cli.checking import make_checker
-from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
+from kinit_cli.digest import TensorDigest, piece_digest
 from kinit_cli.engines.registry import get_engine
 from kinit_cli.engines.saving import seconds_saved_measuring
 from kinit_cli.errors import WeightsFileError, suggest
@@ -25,12 +23,11 @@ from kinit_cli.interrupts import raise_noted
 from kinit_cli.pieces import iter_units
 from kinit_cli.records import read_records
 from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary, count_verdicts
+from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
     from kinit_cli.checking import Checker
     from kinit_cli.distribution_test import DistributionTest
@@ -202,17 +199,17 @@ class _Worker:
         self._file = file
         self._engine = engine
         self._local = threading.local()
+        self._memory = TileMemory()
 
     def __call__(self, unit: tuple[Piece, ...]) -> list[_Part]:
         local = self._local
         if not hasattr(local, "meter"):
             local.meter = self._engine.make_meter()
-            local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
-        return [self._measure(piece, local.meter, local.memory) for piece in unit]
+        return [self._measure(piece, local.meter) for piece in unit]
 
-    def _measure(self, piece: Piece, meter: Meter, memory: NDArray[np.uint8]) -> _Part:
+    def _measure(self, piece: Piece, meter: Meter) -> _Part:
         entry = self.entries[piece.tensor_index]
-        values = self._file.read(entry, piece.start, piece.stop, memory)
+        values = self._file.read(entry, piece.start, piece.stop, self._memory.room)
         has_digest = self.checker is not None and self.checker.has_digest(entry.path)
         digest = piece_digest(values) if has_digest else None
         return _Part(stats=meter.measure(values), digest=digest)

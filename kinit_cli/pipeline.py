@@ -38,6 +38,7 @@ from kinit_cli.returned import call_function
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.stream.transforms import cast_float64
 from kinit_cli.summary import FileSummary, TensorSummary, count_verdicts
+from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import iter_results
 
 #: Called with the number of bytes that have been written since the last call.
@@ -290,6 +291,7 @@ class _Worker:
         self._engine = engine
         self._jobs = jobs
         self._local = threading.local()
+        self._memory = TileMemory(engine.span_elements)
         # Whole matrices take much memory: one at a time.
         self._whole_lock = threading.Lock()
         #: Set when nobody waits for results any more.
@@ -361,9 +363,6 @@ class _Worker:
 
     def _buffer(self, tensor: TensorPlan, n_elements: int) -> NDArray[Any]:
         """Give the thread's own memory for a span as an array of the tensor's dtype."""
-        local = self._local
-        if not hasattr(local, "memory"):
-            local.memory = np.empty(self._engine.span_elements * 8, np.uint8)
         dtype = numpy_dtype(tensor.dtype.name)
-        view: NDArray[Any] = local.memory[: n_elements * dtype.itemsize].view(dtype)
+        view: NDArray[Any] = self._memory.room[: n_elements * dtype.itemsize].view(dtype)
         return view

@@ -7,17 +7,14 @@ elements of the file and compares.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-import numpy as np
-
 from kinit_cli.checks import CheckStatus, FirstDifference, Pair, TensorCheck, Verification, pair_up
 from kinit_cli.comparison import Comparison
-from kinit_cli.digest import TILE_ELEMENTS, TensorDigest, piece_digest
+from kinit_cli.digest import TensorDigest, piece_digest
 from kinit_cli.elements import flat_index
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.readers import open_weights
@@ -28,6 +25,7 @@ from kinit_cli.pipeline import Progress, fill, prepare
 from kinit_cli.remaking import plan_again, read_manifest
 from kinit_cli.stored_names import find_entries, recorded_paths
 from kinit_cli.stream import STREAM_VERSION
+from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import default_jobs, iter_results
 
 if TYPE_CHECKING:
@@ -261,13 +259,11 @@ def _hash(
     file: WeightsFile, entries: Sequence[TensorEntry], jobs: int, progress: Progress | None
 ) -> list[str]:
     """Give the digest of each tensor."""
-    local = threading.local()
+    memory = TileMemory()
 
     def work(unit: tuple[Piece, ...]) -> list[bytes]:
-        if not hasattr(local, "memory"):
-            local.memory = np.empty(TILE_ELEMENTS * 8, np.uint8)
         return [
-            piece_digest(file.read(entries[one.tensor_index], one.start, one.stop, local.memory))
+            piece_digest(file.read(entries[one.tensor_index], one.start, one.stop, memory.room))
             for one in unit
         ]
 
