@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-
 from kinit_cli.dtypes import dtype_name
 from kinit_cli.engines.registry import get_engine
 from kinit_cli.engines.saving import seconds_saved_drawing
@@ -19,8 +17,8 @@ from kinit_cli.keras_objects import keras_config
 from kinit_cli.means import Means
 from kinit_cli.plan import Plan
 from kinit_cli.planner import make_plan, plan_tensor
-from kinit_cli.spec.document import MAX_DEPTH
 from kinit_cli.spec.load import LoadedSpec, Overrides, check_spec, load_spec
+from kinit_cli.spec.plain import as_plain, as_python
 from kinit_cli.spec.problems import ProblemList, SourceMap
 
 if TYPE_CHECKING:
@@ -100,10 +98,10 @@ def tensor(
         customs = CustomInitializers(objects={name: initializer})
         initializer = name
     planned = plan_tensor(
-        _plain(initializer),
-        [_whole(size) for size in shape],
+        as_plain(initializer),
+        [as_python(size) for size in shape],
         path=path,
-        seed=None if seed is None else _whole(seed),
+        seed=None if seed is None else as_python(seed),
         dtype=dtype_name("float32" if dtype is None else dtype),
         layout=layout,
         customs=customs,
@@ -372,29 +370,11 @@ def _load(
     spec: Spec, seed: int | None, dtype: DTypeLike | None, params: Mapping[str, float] | None
 ) -> LoadedSpec:
     overrides = Overrides(
-        seed=_whole(seed),
+        seed=as_python(seed),
         dtype=None if dtype is None else dtype_name(dtype),
-        params={str(name): _whole(value) for name, value in dict(params or {}).items()},
+        params={str(name): as_python(value) for name, value in dict(params or {}).items()},
     )
     if isinstance(spec, Mapping):
         problems = ProblemList(SourceMap(source="spec"))
-        return check_spec(_plain(spec), problems, overrides)
+        return check_spec(as_plain(spec), problems, overrides)
     return load_spec(spec, overrides)
-
-
-def _whole(value: Any) -> Any:
-    """Give NumPy's numbers as Python's; what is none is refused where it is checked."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _plain(data: Any, depth: int = 0) -> Any:
-    """Copy nested data with dicts for mappings and lists for sequences, as a file gives them."""
-    if depth > MAX_DEPTH:
-        return data  # refused where it is checked
-    if isinstance(data, Mapping):
-        return {key: _plain(value, depth + 1) for key, value in data.items()}
-    if isinstance(data, np.ndarray):
-        data = data.tolist()
-    if isinstance(data, list | tuple):
-        return [_plain(item, depth + 1) for item in data]
-    return _whole(data)

@@ -37,10 +37,17 @@ def _explicit_tensor(tensor: TensorPlan, *, is_torch: bool) -> TensorPlan:
         changes |= {"input_axes": (1, *field), "output_axes": (0, *field)}
     if tensor.dtype.kind != "float":
         # Backends multiply integers by no float.
-        changes |= {name: int(value) for name, value in args.items() if isinstance(value, float)}
+        changes |= {name: _whole(value) for name, value in args.items()}
     if not changes:
         return tensor
     return replace(tensor, initializer=replace(tensor.initializer, args={**args, **changes}))
+
+
+def _whole(value: Any) -> Any:
+    """Give whole numbers for floats, nested ones too; the plan has checked that they are whole."""
+    if isinstance(value, tuple):
+        return tuple(map(_whole, value))
+    return int(value) if isinstance(value, float) else value
 
 
 def _takes_fans_of_layout(args: Args, shape: tuple[int, ...]) -> bool:

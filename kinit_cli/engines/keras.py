@@ -18,13 +18,13 @@ from dataclasses import replace
 from typing import Any
 
 from kinit_cli.draw import Called, expected_moments
-from kinit_cli.dtypes import DType
 from kinit_cli.engines.quiet import quiet
 from kinit_cli.errors import InitializerError, UnavailableError
 from kinit_cli.explicit import explicit_plan
 from kinit_cli.foreign_code import fmt_error
 from kinit_cli.origin import Origin
 from kinit_cli.plan import Plan, TensorPlan
+from kinit_cli.spec.plain import as_plain
 
 #: Older ones know some initializers under other names.
 OLDEST_VERSION = (3, 8)
@@ -140,7 +140,7 @@ def _keras_tensor(
     for argument in tensor.initializer.type.arguments:
         value = tensor.initializer.args[argument.name]
         if argument.name in parameters:
-            args[argument.name] = _as_keras_takes_it(value, tensor.dtype)
+            args[argument.name] = as_plain(value)
         elif value != argument.default:
             faults.append(
                 f"{tensor.path}: Keras {keras.__version__} does not know the argument "
@@ -171,11 +171,3 @@ def _call(
         hint = "; JAX_ENABLE_X64=1 lets JAX have 64 bits" if backend == "jax" else ""
         raise InitializerError(f"{path}: expected {dtype} from Keras on {backend}, got {got}{hint}")
     return values
-
-
-def _as_keras_takes_it(value: Any, dtype: DType) -> Any:
-    """Give lists for tuples, as in a config, and whole numbers for a dtype that holds no others."""
-    if isinstance(value, tuple):
-        return [_as_keras_takes_it(item, dtype) for item in value]
-    # The plan has checked that the dtype can hold it. Backends multiply integers by no float.
-    return int(value) if isinstance(value, float) and dtype.kind != "float" else value

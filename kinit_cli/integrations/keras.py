@@ -17,6 +17,7 @@ from kinit_cli.initializers.parse import parse_initializer
 from kinit_cli.keras_objects import keras_config
 from kinit_cli.spec.document import clean_data
 from kinit_cli.spec.names import name_fault
+from kinit_cli.spec.plain import as_plain
 from kinit_cli.spec.problems import ProblemList, SourceMap, fmt_value
 from kinit_cli.stream.identity import SEED_STOP
 
@@ -91,7 +92,11 @@ class KinitInitializer(keras.initializers.Initializer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments as plain data, the initializer with all of its own."""
-        return {"initializer": _plain(self._parsed.config()), "seed": self.seed, "path": self.path}
+        return {
+            "initializer": as_plain(self._parsed.config()),
+            "seed": self.seed,
+            "path": self.path,
+        }
 
 
 # --- arguments ------------------------------------------------------------------------------
@@ -99,7 +104,7 @@ class KinitInitializer(keras.initializers.Initializer):  # type: ignore[misc]
 
 def _parsed(initializer: Any) -> Initializer:
     problems = ProblemList(SourceMap(source="KinitInitializer"))
-    raw = clean_data(_plain(keras_config(initializer) or initializer), problems)
+    raw = clean_data(as_plain(keras_config(initializer) or initializer), problems)
     parsed = parse_initializer(raw, {}, ("initializer",), problems, CustomInitializers())
     try:
         problems.raise_if_any()
@@ -107,15 +112,6 @@ def _parsed(initializer: Any) -> Initializer:
         raise ValueError(str(error)) from error
     assert parsed is not None
     return parsed[0]
-
-
-def _plain(value: Any) -> Any:
-    """Give nested mappings and tuples as dicts and lists, as JSON has them."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _checked_seed(seed: Any) -> int:
@@ -148,9 +144,8 @@ def _checked_path(path: Any) -> str:
 def _tensor(
     initializer: Initializer, shape: tuple[Any, ...], seed: int, path: str, dtype: str
 ) -> NDArray[Any]:
-    config = _plain(initializer.config())
     try:
-        return tensor(config, shape, seed=seed, path=path, dtype=dtype)
+        return tensor(initializer.config(), shape, seed=seed, path=path, dtype=dtype)
     except SpecError as error:
         told = (
             f"{path}: {initializer}: expected {problem.expected}, got {problem.got}"
