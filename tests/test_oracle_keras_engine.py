@@ -219,7 +219,6 @@ def test_the_file_says_whose_values_it_holds(tmp_path: Path) -> None:
 
 
 def test_the_recorded_spec_is_the_users_own(tmp_path: Path) -> None:
-    import h5py
 
     plan = keras_plan(plan_of(f"seed: {SEED}\n{SEEDLESS}"))
     write(plan, tmp_path / "a.h5")
@@ -393,47 +392,3 @@ def test_initializers_that_keras_does_not_have_are_told_all_at_once() -> None:
         f"a/kaiming_normal: Keras {version} has no initializer kaiming_normal",
         f"a/sparse_: Keras {version} has no initializer sparse",
     ]
-
-
-# --- verifying ----------------------------------------------------------------------------------
-
-
-def test_a_file_is_verified_with_the_same_keras(tmp_path: Path) -> None:
-    weights = {
-        "k": {"shape": [30, 20], "initializer": "he_normal"},
-        "q": {"shape": [12, 12], "initializer": "orthogonal"},
-        "bias": {"shape": [20]},
-    }
-    spec = {"seed": 5, "layers": [{"name": "a", "weights": weights}]}
-    for name in ("w.h5", "w.safetensors"):
-        kinit_cli.generate(spec, tmp_path / name, engine="keras")
-        for found in (
-            kinit_cli.verify(tmp_path / name),
-            kinit_cli.verify(tmp_path / name, spec=spec, pattern="a/*"),
-        ):
-            assert found.is_same
-            assert (found.engine, found.stream) == ("keras", None)
-            assert found.origin is not None
-            assert found.origin.version == keras.__version__
-    with h5py.File(tmp_path / "w.h5", "a") as file:
-        file["a/k"][3, 4] += 1
-    (changed,) = kinit_cli.verify(tmp_path / "w.h5").differing
-    assert changed.first is not None
-    assert (changed.path, changed.n_different, changed.first.index) == ("a/k", 1, (3, 4))
-    other = kinit_cli.verify(tmp_path / "w.safetensors", spec=spec, seed=6)
-    assert [tensor.path for tensor in other.differing] == ["a/k", "a/q"]
-
-
-def test_a_file_of_another_keras_is_refused(kinit: Kinit, tmp_path: Path) -> None:
-    spec = {"seed": 5, "layers": [{"name": "a", "weights": {"k": {"shape": [3, 2]}}}]}
-    kinit_cli.generate(spec, tmp_path / "w.h5", engine="keras")
-    with h5py.File(tmp_path / "w.h5", "a") as file:
-        manifest = json.loads(file.attrs["kinit"])
-        manifest["origin"]["version"] = "3.8.77"
-        file.attrs["kinit"] = json.dumps(manifest)
-    done = kinit("verify", "w.h5")
-    assert (done.returncode, done.stdout) == (2, b"")
-    told = f"to make them again, expected Keras 3.8.77, got Keras {keras.__version__}; install"
-    assert told in done.stderr.decode()
-    assert done.stderr.count(b"\n") == 1
-    assert kinit("verify", "w.h5", "--quick", "-q").returncode == 0
