@@ -119,8 +119,9 @@ def test_problems_name_the_layer() -> None:
         )
     )
     assert found == [
-        "m.json: expected layer 'own': one of Keras's own classes, got 'Mine'; write the model as "
-        "a spec, its layers with their types, and list this one's weights with their shapes",
+        "m.json: expected layer 'own': one of Keras's own classes, got 'Mine'; `kinit import` has "
+        "Keras build the model and writes it as a spec; or write one that lists this layer's "
+        "weights with their shapes",
         "m.json: expected layer 'd': a layer that is built, got no shapes in its build_config; "
         "call model.build(input_shape) or the model itself before model.to_json()",
         "m.json: expected a layer {class_name, config}, got a mapping of 1",

@@ -171,8 +171,8 @@ class _Reader:
         kind = BY_NAME.get(class_name) if isinstance(class_name, str) else None
         if kind is None:
             hint = (
-                "write the model as a spec, its layers with their types, "
-                "and list this one's weights with their shapes"
+                "`kinit import` has Keras build the model and writes it as a spec; "
+                "or write one that lists this layer's weights with their shapes"
             )
             self._fail(path, "one of Keras's own classes", fmt_value(class_name), hint)
             return None
