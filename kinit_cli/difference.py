@@ -20,6 +20,7 @@ from kinit_cli.distance import Distance, Spot, Tolerance, distance
 from kinit_cli.elements import flat_index
 from kinit_cli.errors import KinitError, WeightsFileError
 from kinit_cli.formats.readers import open_weights
+from kinit_cli.formats.weights_file import settle_sums
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.pieces import Piece, iter_units
 from kinit_cli.stored_names import match_names, recorded_paths
@@ -184,9 +185,14 @@ def diff_files(
             for a, b in pairs
             if a and b and a.shape == b.shape and a.element is not None and b.element is not None
         ]
+        file_a.sum_errors, file_b.sum_errors = {}, {}
         worker = _Worker(file_a, file_b, compared, tolerance or Tolerance())
         distances = _distances(worker, compared, jobs or default_jobs(), progress)
+        results = zip(compared, distances, strict=True)
+        different = [pair for pair, one in results if one.n_bits or one.n_values]
         notes = [f"{file.path}: {note}" for file in (file_a, file_b) for note in file.notes]
+        notes += settle_sums(file_a, {a.path for a, _ in different})
+        notes += settle_sums(file_b, {b.path for _, b in different})
     by_entry = {a.path: one for (a, _), one in zip(compared, distances, strict=True)}
     called = [(_called(a, paths[0]), _called(b, paths[1])) for a, b in pairs]
     found = [by_entry.get(a.path) if a else None for a, _ in pairs]

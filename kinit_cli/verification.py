@@ -18,6 +18,7 @@ from kinit_cli.digest import TensorDigest, piece_digest
 from kinit_cli.elements import flat_index
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.readers import open_weights
+from kinit_cli.formats.weights_file import settle_sums
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.means import Means
 from kinit_cli.pieces import Piece, iter_units
@@ -101,8 +102,10 @@ def verify_file(
         comparison = Comparison(file, {pair.path: pair.entry for pair in pairs if not pair.fault})
         part = comparison.part_of(plan)
         engine = means.engine_for(part, on_fault)
+        file.sum_errors = {}
         digests = _regenerate(part, comparison, engine, means.jobs, progress)
     checks = [_check(pair, comparison, digests.get(pair.path), manifest) for pair in pairs]
+    notes += settle_sums(file, _differing(pairs, checks))
     checks += _unfounded_records(manifest, {pair.path for pair in pairs}, expected, pattern)
     verification = Verification(
         method="regenerated",
@@ -146,6 +149,7 @@ def verify_digests(
         expected = {name: (one.shape, one.dtype) for name, one in manifest.tensors.items()}
         pairs = _pairs(file, manifest, expected, pattern)
         compared = [pair.entry for pair in pairs if pair.entry and not pair.fault]
+        file.sum_errors = {}
         digests = _hash(file, compared, jobs or default_jobs(), progress)
     found = {entry.path: digest for entry, digest in zip(compared, digests, strict=True)}
     checks = [_check_digest(pair, found, manifest.tensors.get(pair.path)) for pair in pairs]
@@ -157,7 +161,7 @@ def verify_digests(
         engine=None,
         origin=manifest.origin,
         tensors=tuple(checks),
-        notes=tuple(file.notes),
+        notes=(*file.notes, *settle_sums(file, _differing(pairs, checks))),
         **_about(path, file, pairs),
     )
     return replace(verification, seconds=time.perf_counter() - started)
@@ -250,6 +254,12 @@ def _unfounded_records(
         if path not in paths and path not in expected
     }
     return [pair.check("missing") for pair in pair_up(unknown, {}, (), pattern, {})]
+
+
+def _differing(pairs: Sequence[Pair], checks: Sequence[TensorCheck]) -> set[str]:
+    """Give what the file calls the tensors whose elements differ."""
+    results = zip(pairs, checks, strict=True)
+    return {pair.entry.path for pair, one in results if pair.entry and one.status == "values"}
 
 
 # --- digests ----------------------------------------------------------------------------------

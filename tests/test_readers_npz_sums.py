@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import zipfile
@@ -16,10 +17,12 @@ import pytest
 from conftest import Kinit
 from weights_files import RNG, entry_of, refusal
 
+import kinit_cli
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.crc32 import RunningCrc32
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.inspect import inspect_file
+from kinit_cli.verification import verify_digests
 
 #: More than one tile of 2**20 elements.
 LARGE = RNG.integers(0, 99, 2**21 + 12345, dtype=np.int16)
@@ -178,3 +181,39 @@ def test_a_deflated_manifest_may_be_as_long_as_a_model_of_so_many_members_has(pa
                 assert entry_of(file, "a").shape == (2,)
         else:
             assert "expected at most 1179648 bytes in 'kinit.json', got 1179649" in refusal(path)
+
+
+def test_where_elements_are_compared_a_wrong_sum_hides_no_difference(
+    path: Path, kinit: Kinit
+) -> None:
+    spec = {"seed": 3, "layers": [{"name": "a", "weights": {"k": {"shape": [40, 50]}}}]}
+    kinit_cli.generate(spec, path)
+    good = path.with_name("good.npz")
+    good.write_bytes(path.read_bytes())
+    values = np.load(path)["a.k"]
+    change_last_byte(path, npy(values)[-len(values.tobytes()) :])
+    wrong_sum = r"expected the CRC-32 \w{8} of 'a\.k\.npy', got"
+
+    (check,) = (found := kinit_cli.verify(path)).differing
+    assert check.first is not None
+    assert (check.path, check.n_different, check.first.index) == ("a/k", 1, (39, 49))
+    assert check.first.expected.value == str(values[39, 49])
+    (quick,) = (hashed := verify_digests(path)).differing
+    assert (quick.path, quick.status) == ("a/k", "values")
+    compared = kinit_cli.diff(good, path)
+    assert [(t.status, t.index) for t in compared.tensors] == [("different", (39, 49))]
+    for notes in (found.notes, hashed.notes, compared.notes):
+        assert re.search(wrong_sum, notes[-1])
+    done = kinit("verify", "w.npz")
+    assert (done.returncode, done.stderr) == (1, b"")
+
+    # The elements are right and the sum in the directory is not, so that others refuse the file.
+    data = bytearray(good.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 16] ^= 1
+    path.write_bytes(data)
+    for check_file in (kinit_cli.verify, verify_digests):
+        with pytest.raises(WeightsFileError, match=wrong_sum):
+            check_file(path)
+    with pytest.raises(WeightsFileError, match=wrong_sum):
+        kinit_cli.diff(good, path)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from kinit_cli.errors import WeightsFileError
+
 #: A header of NumPy's is shorter; what is longer NumPy does not read either.
 _MAX_HEADER_BYTES = 2**16
 #: kinit does not deflate its manifest, so that it has no more bytes than its file.
@@ -246,10 +248,13 @@ class NpzFile(WeightsFile):
             self._summed.add(stored.info.filename)
 
     def _check_sum(self, stored: _Stored, crc: int | None) -> None:
-        if crc is not None and crc != stored.info.CRC:
-            raise self._error(
-                f"the CRC-32 {stored.info.CRC:08x} of {stored.info.filename!r}", f"{crc:08x}"
-            )
+        if crc is None or crc == stored.info.CRC:
+            return
+        name = stored.info.filename
+        error = self._error(f"the CRC-32 {stored.info.CRC:08x} of {name!r}", f"{crc:08x}")
+        if self.sum_errors is None:
+            raise error
+        self.sum_errors[name.removesuffix(".npy")] = error
 
     def _head(self, stored: _Stored) -> bytes:
         n_bytes = min(stored.info.compress_size, _MAX_HEADER_BYTES)
@@ -327,7 +332,7 @@ class NpzFile(WeightsFile):
             data = read_at(file.fileno(), self.path, element, offset=offset, n_elements=n_bytes)
         return data.tobytes()
 
-    def _error(self, expected: str, got: str, hint: str = _DAMAGED) -> Exception:
+    def _error(self, expected: str, got: str, hint: str = _DAMAGED) -> WeightsFileError:
         return file_error(self.path, expected=expected, got=got, hint=hint)
 
 

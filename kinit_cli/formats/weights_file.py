@@ -18,7 +18,7 @@ import numpy as np
 from kinit_cli.errors import WeightsFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -69,6 +69,9 @@ class WeightsFile(ABC):
         What kinit wrote about the file, unparsed.
     notes : tuple of str
         What was left out, and why.
+    sum_errors : dict of str to WeightsFileError, or None
+        For who compares the elements and so tells better what is wrong with them: `read` puts the
+        error of a tensor whose checksum is wrong here, by its path, instead of raising it.
     """
 
     path: Path
@@ -77,6 +80,7 @@ class WeightsFile(ABC):
     entries: tuple[TensorEntry, ...]
     manifest_text: str | None
     notes: tuple[str, ...]
+    sum_errors: dict[str, WeightsFileError] | None = None
 
     @abstractmethod
     def read(
@@ -112,6 +116,26 @@ class WeightsFile(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def settle_sums(file: WeightsFile, differing: Container[str]) -> list[str]:
+    """Tell of the wrong checksums that were found in tensors which differ anyway.
+
+    Parameters
+    ----------
+    differing
+        Paths, as `file` has them.
+
+    Raises
+    ------
+    WeightsFileError
+        The checksum of a tensor that does not differ is wrong.
+    """
+    errors = file.sum_errors or {}
+    for path, error in errors.items():
+        if path not in differing:
+            raise error
+    return [str(error) for error in errors.values()]
 
 
 def file_error(path: Path, *, expected: str, got: str, hint: str) -> WeightsFileError:
