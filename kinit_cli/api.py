@@ -233,7 +233,7 @@ def generate(
     (7840, 'd74a8716218b3814')
     """
     from kinit_cli import pipeline
-    from kinit_cli.formats.atomic import check_is_not_spec, check_target
+    from kinit_cli.formats.atomic import check_is_not_spec, claim_target
     from kinit_cli.formats.registry import FormatOptions, choose_writer
     from kinit_cli.formats.shards import parse_size
 
@@ -247,7 +247,7 @@ def generate(
     if not isinstance(spec, Mapping):
         check_is_not_spec(Path(output), spec)
     target = pipeline.Output(target=Path(output), writer=writer, force=force)
-    check_target(target.target, is_directory=writer.is_directory, force=force)
+    claim_target(target.target, is_directory=writer.is_directory, force=force)
     plan = means.drawn(plan)
     chosen = means.engine_for(plan)
     return pipeline.generate(plan, target, engine=chosen, jobs=means.jobs, progress=progress)

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.entire import make_entire
 from kinit_cli.errors import OutputError
-from kinit_cli.formats.atomic import staged
+from kinit_cli.formats.atomic import staged, staged_pair
 from kinit_cli.formats.base import OpenLayout, Writer
 from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.interrupts import raise_noted
@@ -96,11 +96,7 @@ def generate(
     validate_output(plan, output)
     # On this thread, where an interrupt is heard, and before there is a file to leave behind.
     prepare(plan, engine)
-    with ExitStack() as stack:
-        sidecar = _stage_sidecar(stack, output)
-        temporary = stack.enter_context(
-            staged(output.target, is_directory=output.writer.is_directory, force=output.force)
-        )
+    with _staged(output) as (temporary, sidecar):
         layout = output.writer.lay_out(plan, temporary)
         try:
             tensors = fill(plan, layout, engine=engine, jobs=jobs, progress=progress)
@@ -155,12 +151,17 @@ def validate_output(plan: Plan, output: Output) -> None:
         )
 
 
-def _stage_sidecar(stack: ExitStack, output: Output) -> Path | None:
-    """Stage the manifest's own file, for a format that has no room for one."""
-    if not output.writer.has_sidecar:
-        return None
-    sidecar = output.target.with_name(output.target.name + SIDECAR_SUFFIX)
-    return stack.enter_context(staged(sidecar, is_directory=False, force=output.force))
+@contextmanager
+def _staged(output: Output) -> Iterator[tuple[Path, Path | None]]:
+    """Stage an output, and the manifest's own file for a format that has no room for one."""
+    target, writer = output.target, output.writer
+    if writer.has_sidecar:
+        sidecar = target.with_name(target.name + SIDECAR_SUFFIX)
+        with staged_pair(target, sidecar, force=output.force) as both:
+            yield both
+    else:
+        with staged(target, is_directory=writer.is_directory, force=output.force) as temporary:
+            yield temporary, None
 
 
 def _seal(

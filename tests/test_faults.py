@@ -16,7 +16,7 @@ import pytest
 from conftest import Kinit, kinit_environment
 
 from kinit_cli.errors import OutputError
-from kinit_cli.formats import atomic
+from kinit_cli.formats import renaming
 from kinit_cli.formats.atomic import staged
 
 #: About two seconds of work, so that a signal finds it in the middle.
@@ -252,7 +252,7 @@ def test_a_failing_fsync_leaves_the_old_file(
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(atomic.os, "fsync", fail)
+    monkeypatch.setattr(renaming.os, "fsync", fail)
     with (
         pytest.raises(OutputError, match="Input/output error; nothing was changed"),
         staged(target, is_directory=False, force=True) as temporary,
@@ -347,7 +347,7 @@ def test_directories_are_swapped_with_and_without_help_of_the_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_exchange: bool
 ) -> None:
     if not has_exchange:
-        monkeypatch.setattr(atomic.sys, "platform", "other")
+        monkeypatch.setattr(renaming.sys, "platform", "other")
     test_a_directory_is_replaced_as_a_whole(tmp_path)
 
 

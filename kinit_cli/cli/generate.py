@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,12 +194,12 @@ def _output(
 
 
 def _run(plan: Plan, output: Output, means: Means, accept: Accept, *, quiet: bool) -> FileSummary:
-    from kinit_cli.formats.atomic import check_target
+    from kinit_cli.formats.atomic import claim_target
     from kinit_cli.pipeline import generate
     from kinit_cli.render_progress import make_progress
 
     # Loading an engine takes long; a target that may not be replaced is told before.
-    check_target(output.target, is_directory=output.writer.is_directory, force=output.force)
+    claim_target(output.target, is_directory=output.writer.is_directory, force=output.force)
     plan = means.drawn(plan)
     with make_progress(plan.n_bytes, is_shown=not quiet) as advance:
         engine = means.engine_for(plan, on_fault=tell_fault)
@@ -221,11 +220,12 @@ def _write_to_stdout(
     """Tiles are not written in order, so the file is made elsewhere and then copied."""
     if sys.stdout.isatty():
         raise click.UsageError("Binary data would go to the terminal; redirect stdout.")
+    from kinit_cli.formats.temporaries import scratch_folder
     from kinit_cli.pipeline import Output
 
     writer = _stdout_writer(plan, format_name, options)
-    with tempfile.TemporaryDirectory(prefix="kinit-") as folder:
-        output = Output(target=Path(folder, "stdout"), writer=writer, shown_as="<stdout>")
+    with scratch_folder("kinit-stdout") as folder:
+        output = Output(target=folder / "stdout", writer=writer, shown_as="<stdout>")
         summary = _run(plan, output, means, accept, quiet=quiet)
         _copy_to_stdout(output.target)
     if not quiet:

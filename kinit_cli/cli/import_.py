@@ -166,8 +166,7 @@ def _write(text: str, out: str, *, force: bool) -> None:
     if out == STDOUT:
         click.echo(text, nl=False)
         return
-    from kinit_cli.formats.atomic import check_target, staged
+    from kinit_cli.formats.atomic import staged
 
-    check_target(Path(out), is_directory=False, force=force)
     with staged(Path(out), is_directory=False, force=force) as path:
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -3,28 +3,40 @@
 Output goes to a temporary file or directory beside the target, is synced, and takes the target's
 name in one step. Whatever fails, Ctrl-C included, the target stays as it was and the temporary
 goes. A process that is killed leaves its temporary behind; the next run to the same target
-removes it: every temporary is locked by its writer, and a lock ends with its process.
+removes it.
+
+A file with another one beside it that describes it takes two names, which no system gives in one
+step: the old description goes before the file changes, and the new one comes after it. So at no
+moment does a description stand beside a file that it is not of.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
-import secrets
-import shutil
 import stat
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from kinit_cli.errors import OutputError
 from kinit_cli.formats.owned_files import owned_files
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+from kinit_cli.formats.renaming import (
+    rename_new,
+    swap_directories,
+    swap_in_one_step,
+    sync_folder,
+    sync_tree,
+    take_mode,
+)
+from kinit_cli.formats.temporaries import (
+    held,
+    name_for_garbage,
+    remove,
+    sweep,
+    temporary_beside,
+    turn,
+)
 
 
 def check_is_not_spec(target: Path, spec: str | os.PathLike[str]) -> None:
@@ -52,11 +64,12 @@ def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
     if not parent.is_dir():
         raise OutputError(f"{target}: expected a folder {target.parent}, got none; create it first")
     try:
-        mode = target.stat().st_mode
+        found = target.stat()
     except FileNotFoundError:
         return
+    mode = found.st_mode
     if is_directory:
-        _check_directory(target, mode, force=force)
+        _check_directory(target, found, force=force)
     elif stat.S_ISDIR(mode):
         raise OutputError(f"{target}: expected a file name, got a directory")
     elif not stat.S_ISREG(mode):
@@ -65,8 +78,8 @@ def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
         raise OutputError(f"{target} exists; use --force to replace it")
 
 
-def _check_directory(target: Path, mode: int, *, force: bool) -> None:
-    if not stat.S_ISDIR(mode):
+def _check_directory(target: Path, before: os.stat_result, *, force: bool) -> None:
+    if not stat.S_ISDIR(before.st_mode):
         raise OutputError(f"{target}: expected a directory, got a file")
     if Path(os.path.realpath(os.curdir)).is_relative_to(os.path.realpath(target)):
         # It would be another directory afterwards, and the shell would stand in none.
@@ -74,6 +87,9 @@ def _check_directory(target: Path, mode: int, *, force: bool) -> None:
     if not any(target.iterdir()):
         return
     foreign = _foreign_entry(target)
+    while foreign is not None and not os.path.samestat(before, before := target.stat()):
+        # Another run replaced it while it was looked through.
+        foreign = _foreign_entry(target)
     if foreign is not None:
         raise OutputError(
             f"{target} holds {foreign}, which kinit did not write; choose another directory"
@@ -111,6 +127,18 @@ def _folders_of(files: Iterable[str]) -> set[str]:
     return folders
 
 
+def claim_target(target: Path, *, is_directory: bool, force: bool) -> None:
+    """Remove what killed runs left behind, and refuse a target that must not be replaced.
+
+    Raises
+    ------
+    OutputError
+        As `check_target` does.
+    """
+    sweep(Path(os.path.realpath(target)))
+    check_target(target, is_directory=is_directory, force=force)
+
+
 @contextmanager
 def staged(target: Path, *, is_directory: bool, force: bool) -> Iterator[Path]:
     """Give a temporary path beside `target`; on leaving without an error, put it in place.
@@ -120,23 +148,57 @@ def staged(target: Path, *, is_directory: bool, force: bool) -> Iterator[Path]:
     OutputError
         The target must not be replaced, or the system refused; the target is as it was.
     """
-    check_target(target, is_directory=is_directory, force=force)
+    claim_target(target, is_directory=is_directory, force=force)
     shown, target = target, Path(os.path.realpath(target))
+    with ExitStack() as stack:
+        with _told(shown, "cannot write there: {}"):
+            temporary = stack.enter_context(temporary_beside(target, is_directory=is_directory))
+        with _told(shown, "{}; nothing was changed"):
+            yield temporary
+            sync_tree(temporary)
+            take_mode(temporary, target)
+            if is_directory:
+                _put_directory(temporary, target, force=force)
+            else:
+                _put_file(temporary, target, force=force)
+        with _told(shown, _NOT_SYNCED):
+            sync_folder(target.parent)
+
+
+@contextmanager
+def staged_pair(target: Path, beside: Path, *, force: bool) -> Iterator[tuple[Path, Path]]:
+    """Give temporary paths for a file and for the one that describes it; see `staged`."""
+    claim_target(target, is_directory=False, force=force)
+    check_target(beside, is_directory=False, force=force)
+    shown, target = target, Path(os.path.realpath(target))
+    beside = Path(os.path.realpath(beside))
+    with ExitStack() as stack:
+        with _told(shown, "cannot write there: {}"):
+            # Both under the target's name, so that one look sweeps all.
+            first, second = (
+                stack.enter_context(temporary_beside(target, is_directory=False)) for _ in range(2)
+            )
+        with _told(shown, "{}; nothing was changed"):
+            yield first, second
+            for temporary, place in ((first, target), (second, beside)):
+                sync_tree(temporary)
+                take_mode(temporary, place)
+            with turn(target):
+                _put_pair((first, second), (target, beside), force=force)
+        with _told(shown, _NOT_SYNCED):
+            sync_folder(target.parent)
+
+
+_NOT_SYNCED = "it is complete and in place, but the system could not sync its folder: {}"
+
+
+@contextmanager
+def _told(shown: Path, message: str) -> Iterator[None]:
+    """Raise what the system refuses as an error that names the target."""
     try:
-        _sweep(target)
-        temporary, lock = _create(target, is_directory=is_directory)
+        yield
     except OSError as error:
-        raise OutputError(f"{shown}: cannot write there: {error.strerror}") from error
-    try:
-        yield temporary
-        _sync(temporary)
-        _put_in_place(temporary, target, is_directory=is_directory, force=force)
-        _sync_entry(target.parent)
-    except OSError as error:
-        raise OutputError(f"{shown}: {_reason(error)}; nothing was changed") from error
-    finally:
-        _remove(temporary)
-        os.close(lock)
+        raise OutputError(f"{shown}: {message.format(_reason(error))}") from error
 
 
 def _reason(error: OSError) -> str:
@@ -145,139 +207,76 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-# --- temporaries ----------------------------------------------------------------------------
-
-
-def _prefix(target: Path) -> str:
-    # A name may be up to 255 bytes long, so a long target lends only its beginning.
-    return f".{target.name[:60]}.kinit-"
-
-
-def _create(target: Path, *, is_directory: bool) -> tuple[Path, int]:
-    """Create an empty temporary and lock it; give its path and the descriptor of the lock."""
-    while True:
-        path = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.tmp")
-        if is_directory:
-            path.mkdir()
-            with suppress(FileNotFoundError):
-                path.chmod(stat.S_IMODE(target.stat().st_mode))
-            descriptor = os.open(path, os.O_RDONLY)
-        else:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _file_mode(target))
-        if _try_lock(descriptor) and _is_at(descriptor, path):
-            return path, descriptor
-        # Another run swept it in the moment before it was locked.
-        os.close(descriptor)
-
-
-def _file_mode(target: Path) -> int:
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        return 0o666
-
-
-def _sweep(target: Path) -> None:
-    """Remove what killed runs to this target left behind."""
-    for path in target.parent.glob(f"{_glob_escaped(_prefix(target))}*.tmp"):
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                if _try_lock(descriptor):
-                    _remove(path)
-            finally:
-                os.close(descriptor)
-
-
-def _glob_escaped(text: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # A file system without locks: nothing can be swept there, and nothing is.
-        return True
-    return True
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 # --- into place -----------------------------------------------------------------------------
 
 
-def _sync(path: Path) -> None:
-    if not path.is_dir():
-        _sync_entry(path)
-        return
-    for folder, _, files in os.walk(path):
-        for file in files:
-            _sync_entry(os.path.join(folder, file))
-        _sync_entry(folder)
-
-
-def _sync_entry(path: str | os.PathLike[str]) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put_in_place(temporary: Path, target: Path, *, is_directory: bool, force: bool) -> None:
-    if is_directory:
-        if target.exists() and any(target.iterdir()) and force:
-            _check_directory(target, target.lstat().st_mode, force=True)
-            _exchange(temporary, target)
-        else:
-            temporary.rename(target)
-    elif force:
+def _put_file(temporary: Path, target: Path, *, force: bool) -> None:
+    if force:
         temporary.replace(target)
-    else:
-        _link_new(temporary, target)
-
-
-def _link_new(temporary: Path, target: Path) -> None:
-    """Give a file a second name that must not exist yet; the first goes with the temporary."""
+        return
     try:
-        os.link(temporary, target)
+        rename_new(temporary, target)
     except FileExistsError as error:
-        message = f"{target} came into being meanwhile; use --force to replace it"
-        raise OutputError(message) from error
-    except OSError:
-        # A file system without hard links.
-        temporary.rename(target)
+        raise _came_meanwhile(target) from error
 
 
-def _exchange(temporary: Path, target: Path) -> None:
-    """Swap two directories in one step where the system can, else in two."""
-    if sys.platform == "linux":
-        renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-        names = os.fsencode(temporary), os.fsencode(target)
-        if renameat2 is not None and not renameat2(
-            _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE
-        ):
+def _put_directory(temporary: Path, target: Path, *, force: bool) -> None:
+    while True:
+        try:
+            temporary.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if not force:
+                raise _came_meanwhile(target) from error
+        else:
             return
-    old = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.tmp")
-    target.rename(old)
-    try:
-        temporary.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    _remove(old)
+        _check_directory(target, target.lstat(), force=True)
+        try:
+            swap_directories(temporary, target)
+        except FileNotFoundError:
+            # The target is gone again, or else the temporary is.
+            if target.exists() or not temporary.exists():
+                raise
+        else:
+            return
+
+
+def _came_meanwhile(target: Path) -> OutputError:
+    return OutputError(f"{target} came into being meanwhile; use --force to replace it")
+
+
+def _put_pair(temporaries: tuple[Path, Path], targets: tuple[Path, Path], *, force: bool) -> None:
+    """Take the old description away, put the file in place, then the new description."""
+    target, beside = targets
+    with ExitStack() as locks, ExitStack() as undo:
+        old_beside = name_for_garbage(target)
+        if force and beside.exists():
+            locks.enter_context(held(beside))
+            beside.rename(old_beside)
+            undo.callback(old_beside.rename, beside)
+            sync_folder(target.parent)
+        if force and target.exists():
+            locks.enter_context(held(target))
+            _replace(temporaries[0], target, undo)
+        else:
+            _put_file(temporaries[0], target, force=False)
+            undo.callback(target.unlink)
+        sync_folder(target.parent)
+        _put_file(temporaries[1], beside, force=False)
+        undo.pop_all()
+        remove(old_beside)
+
+
+def _replace(temporary: Path, target: Path, undo: ExitStack) -> None:
+    if swap_in_one_step(temporary, target):
+        undo.callback(swap_in_one_step, temporary, target)
+        return
+    temporary.replace(target)
+    # What was there is gone; the old description must not come back to the new file.
+    undo.pop_all()
+    undo.callback(_say_half_done, target)
+
+
+def _say_half_done(target: Path) -> None:
+    raise OutputError(f"{target}: it is complete and in place, but without its manifest; run again")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.formats.fortran_order import read_fortran
 from kinit_cli.formats.manifest_names import (
     MANIFEST_FILE,
     SIDECAR_SUFFIX,
@@ -25,7 +26,6 @@ from kinit_cli.formats.weights_file import (
     TensorEntry,
     WeightsFile,
     file_error,
-    iter_boxes,
     natural_key,
     read_at,
 )
@@ -240,24 +240,6 @@ def _read_header(path: Path, file: BinaryIO) -> NpyHeader:
             hint="kinit never unpickles, since a pickle can run code; save a numeric array",
         )
     return header
-
-
-def read_fortran(
-    path: Path, offset: int, entry: TensorEntry, start: int, stop: int
-) -> NDArray[Any]:
-    """Give elements [start, stop) in C order of a tensor that lies in Fortran order at `offset`."""
-    assert entry.element is not None
-    elements = np.empty(stop - start, entry.element)
-    # Mapped anew for each tile: the pages of a mapping that stays would count as this process's.
-    mapped = np.memmap(
-        path, dtype=entry.element, mode="r", offset=offset, shape=entry.shape, order="F"
-    )
-    n_done = 0
-    for box in iter_boxes(entry.shape, start, stop):
-        part = mapped[box]
-        elements[n_done : n_done + part.size].reshape(part.shape)[...] = part
-        n_done += part.size
-    return elements
 
 
 def _iter_files(directory: Path, notes: list[str]) -> Iterator[Path]:

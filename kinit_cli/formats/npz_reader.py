@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinit_cli.formats.crc32 import RunningCrc32
+from kinit_cli.formats.fortran_order import read_fortran
 from kinit_cli.formats.inflate import Inflater, inflated_head
 from kinit_cli.formats.manifest_names import MANIFEST_MEMBER, max_manifest_bytes
 from kinit_cli.formats.npy_reader import (
     NpyHeader,
     parse_npy_header,
-    read_fortran,
 )
 from kinit_cli.formats.weights_file import (
     TensorEntry,
