@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kinit_cli.distribution_test import DistributionTest, Expected, failed, judge, untested
-from kinit_cli.draw import Orthogonal, orthogonal_shape
+from kinit_cli.distribution_test import DistributionTest, failed, judge, untested
 from kinit_cli.errors import WeightsFileError
-from kinit_cli.orthogonality import orthogonality_error
+from kinit_cli.findings import Expected
+from kinit_cli.structure import has_structure, structure_of
 
 if TYPE_CHECKING:
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
     from kinit_cli.histogram import GridCounts
     from kinit_cli.manifest import Expectation
+    from kinit_cli.orthogonality import Read
     from kinit_cli.records import Records
+    from kinit_cli.structure import Structure
     from kinit_cli.summary import TensorStats
 
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 class Checker:
     """Judges the tensors of one file; may be called from many threads at once."""
 
-    file: WeightsFile
     records: Records
 
     def has_digest(self, path: str) -> bool:
@@ -30,20 +31,28 @@ class Checker:
         expectation = self.records.expected.get(path)
         return expectation is not None and expectation.digest is not None
 
+    def structure_of(self, entry: TensorEntry, read: Read) -> Structure | None:
+        """Look at the places of a tensor's elements, at least one; None if nothing is known of it.
+
+        Raises
+        ------
+        WeightsFileError
+            The elements cannot be read.
+        """
+        expectation = self.records.expected.get(entry.path)
+        if expectation is None or not has_structure(expectation.draw):
+            return None
+        return structure_of(read, self._expected(expectation))
+
     def judge(
         self,
         entry: TensorEntry,
         stats: TensorStats | None,
         grid_counts: GridCounts | None,
+        structure: Structure | None,
         digest: str | None,
     ) -> DistributionTest:
-        """Compare what was measured of a tensor with what the file says of it.
-
-        Raises
-        ------
-        WeightsFileError
-            An orthogonal matrix, of which columns are read again, cannot be read.
-        """
+        """Compare what was measured of a tensor with what the file says of it."""
         changed = self.records.changed.get(entry.path)
         if changed is not None:
             shape = list(changed.shape)
@@ -51,27 +60,17 @@ class Checker:
         expectation = self.records.expected.get(entry.path)
         if expectation is None or stats is None:
             return untested("the file's manifest does not speak of it")
-        is_finite = not (stats.n_nan or stats.n_inf)
-        error = self._orthogonality_error(entry, expectation) if is_finite else None
+        matches = None if digest is None else digest == expectation.digest
+        expected = self._expected(expectation)
+        return judge(expected, stats, grid_counts, structure=structure, digest_matches=matches)
+
+    def _expected(self, expectation: Expectation) -> Expected:
         assert self.records.manifest is not None
-        expected = Expected(
+        return Expected(
             draw=expectation.draw,
             shape=expectation.shape,
             dtype=expectation.dtype,
             is_ours=self.records.manifest.origin is None,
-        )
-        matches = None if digest is None else digest == expectation.digest
-        return judge(
-            expected, stats, grid_counts, orthogonality_error=error, digest_matches=matches
-        )
-
-    def _orthogonality_error(self, entry: TensorEntry, expectation: Expectation) -> float | None:
-        draw = expectation.draw
-        if not isinstance(draw, Orthogonal) or not draw.gain or not entry.n_elements:
-            return None
-        rows, cols = orthogonal_shape(draw, entry.shape)
-        return orthogonality_error(
-            lambda start, stop: self.file.read(entry, start, stop), rows, cols, draw.gain
         )
 
 
@@ -88,4 +87,4 @@ def make_checker(file: WeightsFile, records: Records) -> Checker:
             f"{file.path}: expected kinit's manifest, to check the tensors against, got "
             f"{records.fault or 'none'}; without --check any file can be inspected"
         )
-    return Checker(file=file, records=records)
+    return Checker(records=records)

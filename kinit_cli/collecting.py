@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 
 from kinit_cli.digest import TILE_ELEMENTS, TensorDigest
-from kinit_cli.distribution_test import DistributionTest, Expected, judge
+from kinit_cli.distribution_test import DistributionTest, judge
 from kinit_cli.draw import expected_moments
+from kinit_cli.findings import Expected
 from kinit_cli.meter import TileStats
 from kinit_cli.plan import TensorPlan
+from kinit_cli.structure import Structure
 from kinit_cli.summary import StatsAccumulator, TensorStats, TensorSummary
 
 
@@ -21,7 +23,7 @@ class TileResult:
     ----------
     stats : TileStats or None
         None if nothing is measured.
-    orthogonality_error : float or None
+    structure : Structure or None
         Of the whole tensor, with one of its tiles.
     """
 
@@ -30,7 +32,7 @@ class TileResult:
     stats: TileStats | None
     digest: bytes
     n_bytes: int
-    orthogonality_error: float | None = None
+    structure: Structure | None = None
 
 
 class Collector:
@@ -51,7 +53,7 @@ class Collector:
         self._stats = StatsAccumulator()
         self._digest = TensorDigest()
         self._n_tiles_left = math.ceil(tensor.n_elements / TILE_ELEMENTS)
-        self._orthogonality_error: float | None = None
+        self._structure: Structure | None = None
 
     def add(self, result: TileResult) -> bool:
         """Take a tile's result; tell whether it was the last one."""
@@ -59,8 +61,8 @@ class Collector:
             self._stats.add(result.tile_index, result.stats)
         self._digest.add(result.tile_index, result.digest)
         self._n_tiles_left -= 1
-        if result.orthogonality_error is not None:
-            self._orthogonality_error = result.orthogonality_error
+        if result.structure is not None:
+            self._structure = result.structure
         return self._n_tiles_left == 0
 
     def summary(self) -> TensorSummary:
@@ -94,5 +96,5 @@ class Collector:
             expected,
             stats,
             self._stats.grid_counts,
-            orthogonality_error=self._orthogonality_error,
+            structure=self._structure,
         )

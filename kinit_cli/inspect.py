@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kinit_cli.checking import make_checker
 from kinit_cli.digest import TensorDigest, piece_digest
@@ -29,6 +29,8 @@ from kinit_cli.workers import default_jobs, iter_results
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from kinit_cli.checking import Checker
     from kinit_cli.distribution_test import DistributionTest
     from kinit_cli.engines.base import Engine
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from kinit_cli.manifest import Expectation
     from kinit_cli.meter import Meter, TileStats
     from kinit_cli.pieces import Piece
+    from kinit_cli.structure import Structure
     from kinit_cli.summary import TensorStats
 
 _MAX_SUGGESTIONS_FROM = 2000
@@ -43,10 +46,19 @@ _MAX_SUGGESTIONS_FROM = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What was found in one tile; the digest only if it is to be compared."""
+    """What was found in one tile.
+
+    Attributes
+    ----------
+    digest : bytes or None
+        Only if it is to be compared.
+    structure : Structure or None
+        Of the whole tensor, with its first tile.
+    """
 
     stats: TileStats
     digest: bytes | None
+    structure: Structure | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +224,20 @@ class _Worker:
         values = self._file.read(entry, piece.start, piece.stop, self._memory.room)
         has_digest = self.checker is not None and self.checker.has_digest(entry.path)
         digest = piece_digest(values) if has_digest else None
-        return _Part(stats=meter.measure(values), digest=digest)
+        stats = meter.measure(values)
+        structure = None if piece.start else self._structure(entry, values)
+        return _Part(stats=stats, digest=digest, structure=structure)
+
+    def _structure(self, entry: TensorEntry, values: NDArray[Any]) -> Structure | None:
+        """Look at a tensor whose first tile is here; of what is larger some is read again."""
+        if self.checker is None:
+            return None
+        is_here = values.size == entry.n_elements
+
+        def read(start: int, stop: int) -> NDArray[Any]:
+            return values[start:stop] if is_here else self._file.read(entry, start, stop)
+
+        return self.checker.structure_of(entry, read)
 
 
 class _Collector:
@@ -224,9 +249,11 @@ class _Collector:
         self._stats = StatsAccumulator()
         has_digest = checker is not None and checker.has_digest(entry.path)
         self._digest = TensorDigest() if has_digest else None
+        self._structure: Structure | None = None
 
     def add(self, index: int, part: _Part) -> None:
         """Take what was found in tile `index`."""
+        self._structure = self._structure or part.structure
         self._stats.add(index, part.stats)
         if self._digest is not None and part.digest is not None:
             self._digest.add(index, part.digest)
@@ -237,7 +264,8 @@ class _Collector:
         digest = self._digest.hexdigest() if self._digest else None
         test = None
         if self._checker is not None:
-            test = self._checker.judge(self._entry, stats, self._stats.grid_counts, digest)
+            grid_counts, structure = self._stats.grid_counts, self._structure
+            test = self._checker.judge(self._entry, stats, grid_counts, structure, digest)
         return _Found(stats=stats, digest=digest, test=test)
 
 
@@ -249,7 +277,7 @@ def _tensor_summary(
 ) -> TensorSummary:
     test = found.test if found else None
     if checker is not None and found is None:  # no numbers
-        test = checker.judge(entry, None, None, None)
+        test = checker.judge(entry, None, None, None, None)
     return TensorSummary(
         path=entry.path,
         shape=entry.shape,

@@ -19,10 +19,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinit_cli.draw import NORMAL_BOUND, Draw, Normal, TruncatedNormal, Uniform
+from kinit_cli.cut_normal import cut_normal, upper_tail
+from kinit_cli.draw import (
+    NORMAL_BOUND,
+    BoundedNormal,
+    Draw,
+    Normal,
+    TruncatedNormal,
+    Uniform,
+    value_bounds,
+)
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.histogram import GRID_EDGES
 from kinit_cli.rounding import levels_between, rounded, rounding_edges, spacing_at
+from kinit_cli.stream.bounded import largest_not_above, smallest_not_below
 from kinit_cli.stream.transforms import largest_below, round_to_float32
 
 if TYPE_CHECKING:
@@ -37,7 +47,8 @@ _FINE_SPACING = 2.0**-6
 _NEGLIGIBLE = 2.0**-12
 #: What means of float64 values err by, relative to their size.
 _FLOAT64_ERROR = 2.0**-50
-_SQRT2 = math.sqrt(2)
+#: Steps of the stream's unit normals.
+_NORMAL_UNIT = 2.0**-26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,6 +112,8 @@ def law_of(draw: Draw, dtype: str) -> Law | None:
             return _normal_law(round_to_float32(mean), round_to_float32(stddev), dtype)
         case TruncatedNormal(mean=mean, stddev=stddev) if round_to_float32(stddev):
             return _truncated_law(round_to_float32(mean), round_to_float32(stddev), dtype)
+        case BoundedNormal():
+            return _bounded_law(draw, dtype)
         case _:
             return None
 
@@ -187,7 +200,7 @@ def _cut(law: Law, offset: float, width: float) -> Law:
 
 def _normal_law(mean: float, stddev: float, dtype: str) -> Law:
     def survival(x: float) -> float:
-        return _upper_tail((x - mean) / stddev)
+        return upper_tail((x - mean) / stddev)
 
     variance = stddev * stddev
     law = Law(
@@ -206,7 +219,7 @@ def _normal_law(mean: float, stddev: float, dtype: str) -> Law:
 
 
 def _truncated_law(mean: float, stddev: float, dtype: str) -> Law:
-    inside = math.erf(_SQRT2)
+    inside = math.erf(math.sqrt(2))
     # With phi the density at the cut, E z^2 = 1 - 4 phi / inside and E z^4 = 3 E z^2 - 16 phi / ..
     density = math.exp(-2.0) / math.sqrt(2 * math.pi) / inside
     second = 1 - 4 * density
@@ -214,7 +227,7 @@ def _truncated_law(mean: float, stddev: float, dtype: str) -> Law:
 
     def survival(x: float) -> float:
         z = min(max((x - mean) / stddev, -2.0), 2.0)
-        return (_upper_tail(z) - _upper_tail(2.0)) / inside
+        return (upper_tail(z) - upper_tail(2.0)) / inside
 
     variance = stddev * stddev
     law = Law(
@@ -232,8 +245,36 @@ def _truncated_law(mean: float, stddev: float, dtype: str) -> Law:
     return _as_held(law, dtype)
 
 
-def _upper_tail(z: float) -> float:
-    return 0.5 * math.erfc(z / _SQRT2)
+def _bounded_law(draw: BoundedNormal, dtype: str) -> Law:
+    mean, stddev = round_to_float32(draw.mean), round_to_float32(draw.stddev)
+    low, high = value_bounds(replace(draw, mean=mean, stddev=stddev))
+    cut = cut_normal((low - mean) / stddev, (high - mean) / stddev)
+    element = numpy_dtype(dtype)
+    lowest = max(smallest_not_below(draw.low, element), rounded(low, dtype))
+    highest = min(largest_not_above(draw.high, element), rounded(high, dtype))
+    variance = stddev * stddev
+    reach = max(cut.mean - cut.low, cut.high - cut.mean)
+    law = Law(
+        mean=mean + stddev * cut.mean,
+        variance=variance * cut.variance,
+        square_variance=variance * variance * (cut.fourth - cut.variance**2),
+        tail=stddev * reach / 3,
+        square_tail=variance * max(reach**2 - cut.variance, cut.variance) / 3,
+        mean_slack=0.0,
+        variance_slack=0.0,
+        lowest=lowest,
+        highest=highest,
+        survival=lambda x: cut.survival((x - mean) / stddev),
+    )
+    law = _as_held(law, dtype)
+    # The table's steps; and values that are rounded past a bound are brought back by a whole step
+    # of the dtype, which may be so for more of them than half a step of the other laws.
+    units, spread = stddev * _NORMAL_UNIT, math.sqrt(law.variance)
+    return replace(
+        law,
+        mean_slack=2 * law.mean_slack + units,
+        variance_slack=4 * law.variance_slack + 2 * units * spread,
+    )
 
 
 # --- rounding -------------------------------------------------------------------------------
@@ -243,12 +284,18 @@ def _as_held(law: Law, dtype: str) -> Law:
     """Give the law of the values rounded to the dtype."""
     stddev = math.sqrt(law.variance)
     spacing = spacing_at(abs(law.mean) + 2 * stddev, dtype)
+    # Beside a spread of some float64 steps, that sums of float64 have no more places is much.
+    numeric = _FLOAT64_ERROR * abs(law.mean)
+    mean_slack, variance_slack = numeric, numeric * numeric
     if spacing <= _FINE_SPACING * stddev:
         # Rounding adds spacing^2 / 12 to the variance, and where the spacing changes, or the
         # value below a uniform's bound is taken, it moves the mean by a fraction of that.
         slack = spacing * spacing / 4
-        return replace(law, mean_slack=slack / stddev, variance_slack=slack)
-    return _held_coarsely(law, dtype, stddev)
+        mean_slack += slack / stddev
+        variance_slack += slack
+    else:
+        law = _held_coarsely(law, dtype, stddev)
+    return replace(law, mean_slack=mean_slack, variance_slack=variance_slack)
 
 
 def _held_coarsely(law: Law, dtype: str, stddev: float) -> Law:
@@ -265,14 +312,10 @@ def _held_coarsely(law: Law, dtype: str, stddev: float) -> Law:
     squares = deviations * deviations
     variance = float(probabilities @ squares)
     square_deviations = squares - variance
-    # Of float64 values whose spread is some units in their last place, means have no more places.
-    numeric = _FLOAT64_ERROR * abs(mean)
     return replace(
         law,
         mean=mean,
         variance=variance,
-        mean_slack=numeric,
-        variance_slack=numeric * numeric,
         square_variance=float(probabilities @ (square_deviations * square_deviations)),
         tail=float(np.abs(deviations).max()) / 3,
         square_tail=float(np.abs(square_deviations).max()) / 3,

@@ -6,6 +6,7 @@ Only the sampled vectors are held, a stretch of each at a time, so the matrix ma
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 #: Vectors that are compared with each other.
 N_SAMPLED = 8
-_ELEMENTS_AT_ONCE = 2**20
+#: How many elements are read at once, about.
+ELEMENTS_AT_ONCE = 2**20
 
 #: (start, stop) -> elements [start, stop) of the matrix in C order.
 Read: TypeAlias = Callable[[int, int], "NDArray[Any]"]
@@ -44,13 +46,16 @@ def orthogonality_error(read: Read, rows: int, cols: int, gain: float) -> float:
     return float(np.abs(gram - np.eye(chosen.size)).max())
 
 
+@lru_cache(maxsize=256)
 def sampled(n: int) -> NDArray[np.int64]:
     """Choose the vectors: the first, the last, and some between at equal distances."""
-    return np.unique(np.linspace(0, n - 1, min(n, N_SAMPLED)).astype(np.int64))
+    chosen = np.unique(np.linspace(0, n - 1, min(n, N_SAMPLED)).astype(np.int64))
+    chosen.flags.writeable = False
+    return chosen
 
 
 def _rows(read: Read, cols: int, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
-    step = max(_ELEMENTS_AT_ONCE // chosen.size, 1)
+    step = max(ELEMENTS_AT_ONCE // chosen.size, 1)
     for start in range(0, cols, step):
         stop = min(start + step, cols)
         pieces = [
@@ -63,7 +68,7 @@ def _rows(read: Read, cols: int, chosen: NDArray[np.int64]) -> Iterator[NDArray[
 def _columns(
     read: Read, rows: int, cols: int, chosen: NDArray[np.int64]
 ) -> Iterator[NDArray[np.float64]]:
-    step = max(_ELEMENTS_AT_ONCE // cols, 1)
+    step = max(ELEMENTS_AT_ONCE // cols, 1)
     for start in range(0, rows, step):
         stop = min(start + step, rows)
         block = read(start * cols, stop * cols).reshape(stop - start, cols)

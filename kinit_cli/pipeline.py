@@ -21,22 +21,23 @@ from numpy.typing import NDArray
 
 from kinit_cli.collecting import Collector, TileResult
 from kinit_cli.digest import TILE_ELEMENTS, piece_digest
-from kinit_cli.draw import Called, EntireDraw, Orthogonal, orthogonal_shape
+from kinit_cli.draw import Called, EntireDraw
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.entire import make_entire
 from kinit_cli.errors import OutputError
+from kinit_cli.findings import Expected
 from kinit_cli.formats.atomic import staged, staged_pair
 from kinit_cli.formats.base import OpenLayout, Writer
 from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
 from kinit_cli.meter import TileStats
-from kinit_cli.orthogonality import orthogonality_error
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.returned import call_function
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.stream.transforms import cast_float64
+from kinit_cli.structure import has_structure, structure_of
 from kinit_cli.summary import FileSummary, TensorSummary, count_verdicts
 from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import iter_results
@@ -339,14 +340,14 @@ class _Worker:
             cast_float64(elements[start:stop], out)
             return out
 
-        error = None
-        if self._is_measured and isinstance(draw, Orthogonal) and draw.gain:
-            rows, cols = orthogonal_shape(draw, tensor.shape)
-            error = orthogonality_error(read, rows, cols, draw.gain)
+        structure = None
+        if self._is_measured and has_structure(draw):
+            expected = Expected(draw=draw, shape=tensor.shape, dtype=tensor.dtype.name)
+            structure = structure_of(read, expected)
         for tile_index, start in enumerate(range(0, elements.size, TILE_ELEMENTS)):
             out = read(start, min(start + TILE_ELEMENTS, elements.size))
             result = self._finish(tensor_index, tile_index, out)
-            yield result if tile_index else replace(result, orthogonality_error=error)
+            yield result if tile_index else replace(result, structure=structure)
 
     def _finish(self, tensor_index: int, tile_index: int, out: NDArray[Any]) -> TileResult:
         stats = self._measure(out) if self._is_measured else None

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from every_engine import every_engine
+from judged import outcome_of, values_of
 from numpy.typing import NDArray
 
 from kinit_cli.bounds import (
@@ -23,8 +24,6 @@ from kinit_cli.bounds import (
 )
 from kinit_cli.distribution_test import (
     DistributionTest,
-    Expected,
-    judge,
 )
 from kinit_cli.draw import (
     Called,
@@ -39,43 +38,12 @@ from kinit_cli.draw import (
     Uniform,
     matrix_shape,
 )
-from kinit_cli.engines import get_engine
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.whole import make_tensor
-from kinit_cli.meter import Meter
 from kinit_cli.orthogonality import orthogonality_error, sampled
 from kinit_cli.planner import plan_tensor
 from kinit_cli.stream.identity import StreamKey
-from kinit_cli.summary import StatsAccumulator
-
-NUMPY = get_engine("numpy")
-TILE = 2**20
-
-
-def values_of(
-    draw: Draw, shape: tuple[int, ...], dtype: str = "float32", *, nonce: int = 1
-) -> NDArray[Any]:
-    return make_tensor(NUMPY, draw, StreamKey(key=99, nonce=nonce), shape, dtype)
-
-
-def outcome_of(
-    values: NDArray[Any],
-    draw: Draw,
-    *,
-    dtype: str | None = None,
-    is_ours: bool = True,
-    meter: Meter | None = None,
-    **known: Any,
-) -> DistributionTest:
-    meter = meter or Meter()
-    accumulator = StatsAccumulator()
-    for index, start in enumerate(range(0, values.size, TILE)):
-        accumulator.add(index, meter.measure(values.reshape(-1)[start : start + TILE]))
-    expected = Expected(
-        draw=draw, shape=values.shape, dtype=dtype or values.dtype.name, is_ours=is_ours
-    )
-    return judge(expected, accumulator.result(), accumulator.grid_counts, **known)
-
+from kinit_cli.structure import Structure
 
 # --- sound tensors --------------------------------------------------------------------------
 
@@ -351,7 +319,7 @@ def test_nested_constants() -> None:
 def test_orthogonal(shape: tuple[int, ...], dtype: str) -> None:
     draw = Orthogonal(gain=1.5)
     values = values_of(draw, shape, dtype)
-    result = outcome_of(values, draw, orthogonality_error=error_of(values, 1.5))
+    result = outcome_of(values, draw, structure=structure(error_of(values, 1.5)))
     assert result.verdict == "pass", result
     assert result.orthogonality_error is not None
     wrong = (values.astype("f8") * 1.01).astype(values.dtype)
@@ -364,7 +332,11 @@ def test_an_orthogonal_matrix_of_subnormal_numbers_passes(gain: float) -> None:
     values = values_of(draw, (200, 150), "float16")
     error = error_of(values, gain)
     assert error > 2**-9
-    assert outcome_of(values, draw, orthogonality_error=error).verdict == "pass"
+    assert outcome_of(values, draw, structure=structure(error)).verdict == "pass"
+
+
+def structure(error: float) -> Structure:
+    return Structure(orthogonality_error=error)
 
 
 def error_of(values: NDArray[Any], gain: float) -> float:
@@ -379,7 +351,7 @@ def test_columns_that_are_no_longer_orthogonal(shape: tuple[int, int]) -> None:
     flat = values.reshape(-1)
     np.random.default_rng(0).shuffle(flat)  # the same length, the same mean
     assert outcome_of(values, draw).verdict == "pass"
-    result = outcome_of(values, draw, orthogonality_error=error_of(values, 1.0))
+    result = outcome_of(values, draw, structure=structure(error_of(values, 1.0)))
     assert result.verdict == "fail"
     assert "not orthonormal" in result.reasons[0]
 

@@ -11,7 +11,8 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 
-from kinit_cli.distribution_test import Expected, judge
+from kinit_cli.cut_normal import cut_normal
+from kinit_cli.distribution_test import judge
 from kinit_cli.draw import (
     BoundedNormal,
     Constant,
@@ -27,6 +28,7 @@ from kinit_cli.draw import (
 from kinit_cli.dtypes import DTYPES
 from kinit_cli.engines import get_engine
 from kinit_cli.engines.whole import make_tensor
+from kinit_cli.findings import Expected
 from kinit_cli.histogram import GRID_EDGES
 from kinit_cli.laws import bins_of, law_of
 from kinit_cli.meter import Meter
@@ -38,6 +40,10 @@ DRAWS: list[tuple[Draw, Any]] = [
     (Uniform(minval=-0.25, maxval=0.5), scipy.stats.uniform(-0.25, 0.75)),
     (Normal(mean=0.25, stddev=0.5), scipy.stats.norm(0.25, 0.5)),
     (TruncatedNormal(mean=-0.5, stddev=0.25), scipy.stats.truncnorm(-2, 2, -0.5, 0.25)),
+    (
+        BoundedNormal(mean=-0.5, stddev=0.25, low=-0.625, high=0.5),
+        scipy.stats.truncnorm(-0.5, 4, -0.5, 0.25),
+    ),
 ]
 
 
@@ -68,6 +74,8 @@ def test_moments_and_survival_are_those_of_scipy(draw: Draw, exact: Any) -> None
         Uniform(minval=1.0, maxval=1.05),
         Uniform(minval=-0.05, maxval=0.05),
         TruncatedNormal(mean=-30.0, stddev=0.5),
+        BoundedNormal(mean=1.0, stddev=0.25, low=0.99, high=1.3),
+        BoundedNormal(mean=-2.0, stddev=0.5, low=-9.0, high=-3.4),
         Normal(mean=1.0, stddev=1e-6),
         Normal(mean=1.0, stddev=1e-12),
     ],
@@ -79,7 +87,8 @@ def test_moments_of_rounded_values(draw: Draw, dtype: str) -> None:
     u = (np.arange(2**20) + 0.5) / 2**20
     element = np.dtype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
     values = quantiles(draw, u).astype("f4").astype(element).astype("f8")
-    values = np.minimum(values, law.highest)
+    lowest = law.lowest if isinstance(draw, BoundedNormal) else -np.inf
+    values = np.minimum(np.maximum(values, lowest), law.highest)
     spread = math.sqrt(law.variance) or spacing_at(abs(law.mean), dtype)
     # Quantiles leave out what lies beyond the outermost ones: some 1e-5 of the variance.
     assert values.mean() == pytest.approx(law.mean, abs=law.mean_slack + 1e-5 * spread)
@@ -96,6 +105,9 @@ def quantiles(draw: Draw, u: NDArray[np.float64]) -> NDArray[np.float64]:
             return mean + stddev * scipy.stats.norm.ppf(u)
         case TruncatedNormal(mean=mean, stddev=stddev):
             return mean + stddev * scipy.stats.truncnorm.ppf(u, -2, 2)
+        case BoundedNormal(mean=mean, stddev=stddev, low=low, high=high):
+            cuts = (low - mean) / stddev, (high - mean) / stddev
+            return mean + stddev * scipy.stats.truncnorm.ppf(u, *cuts)
     raise AssertionError
 
 
@@ -146,7 +158,6 @@ def test_a_spread_of_a_few_float64(draw: Draw) -> None:
     [
         Constant(value=1),
         Orthogonal(gain=1.0),
-        BoundedNormal(mean=0.0, stddev=1.0, low=-2.0, high=2.0),
         Sparse(stddev=1.0, n_zeros=2),
         Dirac(groups=1, layout="keras"),
         DeltaOrthogonal(gain=1.0, layout="keras"),
@@ -172,6 +183,28 @@ def test_bins_hold_what_they_should(draw: Draw, exact: Any, dtype: str) -> None:
     edges = [-np.inf, *(GRID_EDGES[place] for place in bins.places), np.inf]
     shares = np.histogram(values, edges)[0] / u.size
     assert shares == pytest.approx(bins.probabilities, abs=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-2, 2), (0, 3), (3.9, 6), (-6, -4), (4, 4 + 1 / 1024), (-1 / 2048, 1 / 2048), (-6.3, 3.9)],
+)
+def test_a_cut_normal_is_that_of_numerical_integrals(low: float, high: float) -> None:
+    """Where SciPy's closed forms lose digits: moments by quadrature of order 200."""
+    z, weights = np.polynomial.legendre.leggauss(200)
+    z = (low + high) / 2 + (high - low) / 2 * z
+    weights = weights * np.exp(-z * z / 2)
+    weights /= weights.sum()
+    cut = cut_normal(low, high)
+    mean = z @ weights
+    assert cut.mean == pytest.approx(mean, abs=1e-12 * (high - low))
+    assert cut.variance == pytest.approx((z - mean) ** 2 @ weights, rel=1e-10)
+    assert cut.fourth == pytest.approx((z - mean) ** 4 @ weights, rel=1e-10)
+    exact = scipy.stats.truncnorm(low, high)
+    for share in (0, 0.1, 0.5, 0.9, 1):
+        x = low + share * (high - low)
+        assert cut.survival(x) == pytest.approx(exact.sf(x), rel=1e-9, abs=1e-15)
+    assert (cut.survival(-9), cut.survival(9)) == (1, 0)
 
 
 def test_a_grid_that_is_coarse_gives_fewer_bins() -> None:
