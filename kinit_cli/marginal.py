@@ -36,6 +36,7 @@ from kinit_cli.draw import (
     orthogonal_shape,
 )
 from kinit_cli.dtypes import DTYPES
+from kinit_cli.histogram import counted_value
 from kinit_cli.laws import law_of
 from kinit_cli.rounding import rounded, rounding_edges, spacing_at
 from kinit_cli.stream.transforms import round_to_float32
@@ -50,6 +51,8 @@ _MAX_ATOMS = 1000
 #: Values that lie closer than this, in standard deviations, are seen as a continuum.
 _FINE_SPACING = 2.0**-5
 _BISECTIONS = 100
+#: In standard deviations: what bisecting leaves of a zero.
+_NEGLIGIBLE = 1e-12
 _SQRT2 = math.sqrt(2)
 #: Beyond so many standard deviations a coordinate of a random unit vector has no weight.
 _REACH = 14.0
@@ -130,7 +133,7 @@ class Marginal:
         """
         shares = [0.0] * (len(edges) - 1)
         for value, share in self.atoms:
-            _add_atom(shares, edges, value, share)
+            _add_atom(shares, edges, counted_value(value), share)
         spread = self.spread
         if spread is not None:
             counted = "float32" if self.dtype == "float64" else self.dtype
@@ -167,7 +170,7 @@ class Marginal:
 
     def _held(self, value: float) -> float:
         held = rounded(value, self.dtype)
-        return held if math.isfinite(held) else value
+        return held + 0.0 if math.isfinite(held) else value
 
 
 @lru_cache(maxsize=4096)
@@ -359,7 +362,7 @@ def _quantile_of(spread: Spread, p: float) -> float:
             low = middle
         else:
             high = middle
-    return high
+    return 0.0 if abs(high) < _NEGLIGIBLE * spread.stddev else high
 
 
 def _upper_tail(z: float) -> float:
