@@ -160,7 +160,7 @@ def reduce_grid(grid_counts: GridCounts, lowest: float, highest: float) -> Histo
     lowest, highest : float
         The values' minimum and maximum, before rounding to float32.
     """
-    low, high = _to_float32(lowest), _to_float32(highest)
+    low, high = counted_value(lowest), counted_value(highest)
     inner = _inner_places(low, high)
     n_below = counts_below(grid_counts, inner)
     return Histogram(
@@ -199,15 +199,15 @@ def counts_below(grid_counts: GridCounts, places: list[int]) -> list[int]:
     return n_below
 
 
-def _sparse(counts: NDArray[np.int64]) -> GridCounts:
-    buckets = np.flatnonzero(counts != 0)
-    return GridCounts(buckets=buckets.astype(np.uint16), counts=counts[buckets])
-
-
-def _to_float32(value: float) -> float:
+def counted_value(value: float) -> float:
     """Round to float32 as `GridCounter` does: saturating, and -0 to +0."""
     (rounded,) = _SINGLE.unpack(_SINGLE.pack(min(max(value, -FLOAT32_MAX), FLOAT32_MAX)))
     return float(rounded) + 0.0
+
+
+def _sparse(counts: NDArray[np.int64]) -> GridCounts:
+    buckets = np.flatnonzero(counts != 0)
+    return GridCounts(buckets=buckets.astype(np.uint16), counts=counts[buckets])
 
 
 def _grid_edges() -> NDArray[np.float64]:

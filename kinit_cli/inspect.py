@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,7 @@ def inspect_file(
     progress: Callable[[int], object] | None = None,
     on_fault: Callable[[str], None] = lambda reason: None,
     is_alone: bool = False,
+    is_close: bool = False,
 ) -> FileSummary:
     """Measure the tensors of a weights file, kinit's or not.
 
@@ -98,6 +99,8 @@ def inspect_file(
         Called with the reason if compiled code would be faster but does not work here.
     is_alone : bool
         See `kinit_cli.engines.get_engine`.
+    is_close : bool
+        If only one tensor is chosen, look at it closely: quantiles, first values.
 
     Raises
     ------
@@ -121,6 +124,8 @@ def inspect_file(
             _tensor_summary(entry, found.get(entry.path), records.expected.get(entry.path), checker)
             for entry in entries
         )
+        if is_close and len(tensors) == 1:
+            tensors = (_seen_closely(file, entries[0], tensors[0], jobs, progress or _ignore),)
     manifest = records.manifest
     missing = tuple(path for path in records.missing if _is_chosen(path, pattern))
     return FileSummary(
@@ -291,7 +296,23 @@ def _tensor_summary(
         digest=found.digest if found else None,
         recorded_digest=expected.digest if expected else None,
         test=test,
+        draw=expected.draw if expected else None,
     )
+
+
+def _seen_closely(
+    file: WeightsFile,
+    entry: TensorEntry,
+    tensor: TensorSummary,
+    jobs: int,
+    progress: Callable[[int], object],
+) -> TensorSummary:
+    from kinit_cli.close_up import look_closely
+
+    if tensor.stats is None:
+        return tensor
+    close_up = look_closely(file, entry, tensor.stats, jobs=jobs, progress=progress)
+    return replace(tensor, close_up=close_up)
 
 
 def _ignore(n_bytes: int) -> None:

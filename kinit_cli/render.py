@@ -71,7 +71,7 @@ def render_summary(
         console.print(Text(f"({n_hidden:,} of {len(summary.tensors):,} tensors are not shown)"))
     if summary.tensors:
         console.print()
-    for line in _footer(summary):
+    for line in footer_lines(summary):
         console.print(line, soft_wrap=True)
 
 
@@ -135,6 +135,45 @@ def printable(name: str, limit: int = _MAX_NAME_LENGTH) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in name
     )
+
+
+def footer_lines(summary: FileSummary) -> Iterator[Text]:
+    """Give what stands below a file's tensors: totals, the file, tests and notes, a line each."""
+    totals = [
+        _plural(len(summary.tensors), "tensor"),
+        _plural(summary.n_parameters, "parameter"),
+        fmt_bytes(summary.n_bytes),
+        f"{summary.seconds:.2f} s",
+    ]
+    if summary.seconds > 0 and summary.n_bytes:
+        totals.append(f"{_scale(int(summary.n_bytes / summary.seconds), 1000, 'B')}/s")
+    yield Text(", ".join(totals), style="bold")
+    about = [f"{summary.format} ({summary.layout})"]
+    dtype = _common_dtype(summary.tensors)
+    if dtype is not None:
+        about.append(f"all {printable(dtype)}")
+    for name in ("seed", "stream", "engine"):
+        value = getattr(summary, name)
+        if value is not None:
+            about.append(f"{name} {printable(str(value))}")
+    if summary.origin:
+        about.append(f"values {printable(str(summary.origin))}")
+    yield Text(f"{printable(summary.source)}: {', '.join(about)}")
+    n_flagged = sum(1 for tensor in summary.tensors if _bad_values(tensor))
+    if n_flagged:
+        yield Text(f"NaN or Inf in {_plural(n_flagged, 'tensor')}", style="bold red")
+    if summary.tests:
+        yield from _test_lines(summary, summary.tests)
+    for note in summary.notes:
+        yield Text(f"note: {printable(note, limit=2000)}", style="yellow")
+
+
+def flags_of(tensor: TensorSummary) -> str:
+    """Name what is wrong with a tensor, in a few words."""
+    flags = [_bad_values(tensor)]
+    if tensor.test and tensor.test.verdict == "fail":
+        flags.append("fails its test")
+    return ", ".join(filter(None, flags))
 
 
 def _split_rows(
@@ -224,7 +263,7 @@ def _histogram_column(tensors: Sequence[TensorSummary], n_cells: int, is_ascii: 
 
 
 def _name_and_flags(tensor: TensorSummary) -> Text:
-    name, flags = Text(printable(tensor.path)), _flags(tensor)
+    name, flags = Text(printable(tensor.path)), flags_of(tensor)
     return name.append(f"\n{flags}", style="bold red") if flags else name
 
 
@@ -233,49 +272,11 @@ def _common_dtype(tensors: Sequence[TensorSummary]) -> str | None:
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
-def _flags(tensor: TensorSummary) -> str:
-    """Name what is wrong with a tensor, in a few words."""
-    flags = [_bad_values(tensor)]
-    if tensor.test and tensor.test.verdict == "fail":
-        flags.append("fails its test")
-    return ", ".join(filter(None, flags))
-
-
 def _bad_values(tensor: TensorSummary) -> str:
     if tensor.stats is None:
         return ""
     counts = ((tensor.stats.n_nan, "NaN"), (tensor.stats.n_inf, "Inf"))
     return ", ".join(f"{count:,} {what}" for count, what in counts if count)
-
-
-def _footer(summary: FileSummary) -> Iterator[Text]:
-    totals = [
-        _plural(len(summary.tensors), "tensor"),
-        _plural(summary.n_parameters, "parameter"),
-        fmt_bytes(summary.n_bytes),
-        f"{summary.seconds:.2f} s",
-    ]
-    if summary.seconds > 0 and summary.n_bytes:
-        totals.append(f"{_scale(int(summary.n_bytes / summary.seconds), 1000, 'B')}/s")
-    yield Text(", ".join(totals), style="bold")
-    about = [f"{summary.format} ({summary.layout})"]
-    dtype = _common_dtype(summary.tensors)
-    if dtype is not None:
-        about.append(f"all {printable(dtype)}")
-    for name in ("seed", "stream", "engine"):
-        value = getattr(summary, name)
-        if value is not None:
-            about.append(f"{name} {printable(str(value))}")
-    if summary.origin:
-        about.append(f"values {printable(str(summary.origin))}")
-    yield Text(f"{printable(summary.source)}: {', '.join(about)}")
-    n_flagged = sum(1 for tensor in summary.tensors if _bad_values(tensor))
-    if n_flagged:
-        yield Text(f"NaN or Inf in {_plural(n_flagged, 'tensor')}", style="bold red")
-    if summary.tests:
-        yield from _test_lines(summary, summary.tests)
-    for note in summary.notes:
-        yield Text(f"note: {printable(note, limit=2000)}", style="yellow")
 
 
 def _test_lines(summary: FileSummary, tests: VerdictCounts) -> Iterator[Text]:

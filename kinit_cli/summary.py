@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kinit_cli.histogram import GridSum, Histogram, reduce_grid
@@ -13,7 +13,9 @@ from kinit_cli.meter import Moments, merge
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kinit_cli.close_up import CloseUp
     from kinit_cli.distribution_test import DistributionTest
+    from kinit_cli.draw import Draw
     from kinit_cli.histogram import GridCounts
     from kinit_cli.meter import TileStats
     from kinit_cli.origin import Origin
@@ -158,6 +160,10 @@ class TensorSummary:
         What the file's manifest says it is; checked only if there is a test.
     test : DistributionTest or None
         How the values compare with the initializer; None if nobody has looked.
+    draw : Draw or None
+        What the file's manifest says the elements are drawn from; only from inspecting.
+    close_up : CloseUp or None
+        Only if it was asked for.
     """
 
     path: str
@@ -172,6 +178,8 @@ class TensorSummary:
     digest: str | None = None
     recorded_digest: str | None = None
     test: DistributionTest | None = None
+    draw: Draw | None = field(default=None, compare=False, repr=False)
+    close_up: CloseUp | None = None
 
     def to_json(self) -> dict[str, object]:
         """Give plain data with stable keys; no NaN or infinity, but null."""
