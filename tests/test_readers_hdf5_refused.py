@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 from weights_files import RNG, entry_of, read_all, refusal
 
 from kinit_cli.errors import WeightsFileError
-from kinit_cli.formats import hdf5_reader
+from kinit_cli.formats import hdf5_content
+from kinit_cli.formats.hdf5_content import Hdf5Content
 from kinit_cli.formats.readers import open_weights
 
 
@@ -24,14 +27,23 @@ def h5(tmp_path: Path) -> Path:
     return tmp_path / "w.h5"
 
 
-def test_hdf5_soft_links_are_skipped_with_a_note(h5: Path) -> None:
+def test_hdf5_soft_links_within_the_file_are_skipped_with_a_note(h5: Path) -> None:
     with h5py.File(h5, "w") as file:
         file["x"] = [1.0]
-        file["alias"] = h5py.SoftLink("/x")
-        file["dangling"] = h5py.SoftLink("/nowhere")
+        file["g/alias"] = h5py.SoftLink("/x")
+        file["group"] = h5py.SoftLink("g")
+        file["h"] = h5py.SoftLink("group/alias")
     with open_weights(h5) as opened:
         assert [entry.path for entry in opened.entries] == ["x"]
-        assert opened.notes == ("soft links are not followed: alias, dangling",)
+        assert opened.notes == ("soft links are not followed: g/alias, group, h",)
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "../../etc/passwd", "x/y", "self", "other.h5:/x"])
+def test_hdf5_soft_links_that_lead_nowhere_are_refused(h5: Path, target: str) -> None:
+    with h5py.File(h5, "w") as file:
+        file["x"] = [1.0]
+        file["self"] = h5py.SoftLink(target)
+    assert f"a soft link at 'self' to {target!r}, which is not in it" in refusal(h5)
 
 
 def test_hdf5_cycles_end_and_other_names_of_a_group_are_noted(h5: Path) -> None:
@@ -190,7 +202,32 @@ def test_a_manifest_of_hdf5_that_is_too_long_is_noted(
         (100, ()),
         (99, ("the kinit manifest is longer than one can be, and not read",)),
     ):
-        monkeypatch.setattr(hdf5_reader, "max_manifest_bytes", lambda n_tensors, most=n_most: most)
-        with open_weights(path) as opened:
-            assert opened.notes == notes
-            assert (opened.manifest_text is None) == bool(notes)
+        monkeypatch.setattr(hdf5_content, "max_manifest_bytes", lambda n_tensors, most=n_most: most)
+        contents = Hdf5Content(path, path).scan()
+        assert contents.notes == notes
+        assert (contents.manifest_text is None) == bool(notes)
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (100,)}])
+@pytest.mark.parametrize("n_written", [0, 500, 1000])
+def test_hdf5_that_was_never_written_and_has_no_fill_value_is_refused(
+    h5: Path, options: dict[str, Any], n_written: int
+) -> None:
+    with h5py.File(h5, "w") as file:
+        dataset = file.create_dataset("x", (1000,), "f8", fillvalue=1234.5, **options)
+        if n_written:
+            dataset[:n_written] = 1
+    with open_weights(h5) as opened:
+        assert read_all(opened, "x")[n_written:].tolist() == [1234.5] * (1000 - n_written)
+    # In the message that defines the value, the byte that says that there is one.
+    value = struct.pack("<d", 1234.5)
+    message = rb"(\x02[\x01-\x03][\0-\x02])\x01(\x08\0\0\0%s)" % re.escape(value)
+    content, n_changed = re.subn(message, rb"\g<1>\0\g<2>", h5.read_bytes())
+    assert n_changed == 1
+    h5.write_bytes(content)
+    if n_written == 1000 or (n_written and not options):
+        with open_weights(h5) as opened:
+            assert read_all(opened, "x").size == 1000
+    else:
+        what = "10 chunks" if options else "8000 bytes"
+        assert f"{what} of 'x', which has no fill value, got {n_written // 100}" in refusal(h5)

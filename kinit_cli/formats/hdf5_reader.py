@@ -1,66 +1,31 @@
 """Reading HDF5 files: any tree of groups, whoever wrote it.
 
-Only hard links are followed. Contiguous datasets are read straight from the file at their
-offset, all others through h5py.
+The library reads the structure, and what is in chunks, in a process of its own. Elements that lie
+one after the other are read straight from the file at their offset.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
-from kinit_cli.formats.hdf5_cache import fix_metadata_cache
-from kinit_cli.formats.hdf5_tree import (
-    OutsideDataError,
-    SkippedLinks,
-    element_of,
-    iter_datasets,
-    links_of,
-    text_of,
-    texts_of,
-    unique_texts,
-)
-from kinit_cli.formats.manifest_names import MANIFEST_ATTRIBUTE, max_manifest_bytes
-from kinit_cli.formats.weights_file import (
-    TensorEntry,
-    WeightsFile,
-    file_error,
-    iter_boxes,
-    natural_key,
-    read_at,
-)
+from kinit_cli.formats.hdf5_messages import entry_json, parse_entry
+from kinit_cli.formats.hdf5_process import Hdf5Session
+from kinit_cli.formats.weights_file import TensorEntry, WeightsFile, file_error, read_at
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-#: A chunk is held in memory whole.
-MAX_CHUNK_BYTES = 256 * 2**20
-#: Beyond this declared size, at least a thousandth must really be stored.
-MAX_SPARSE_BYTES = 4 * 2**30
-
-_CHUNK_CACHE_BYTES = 48 * 2**20
-_MAX_OPEN_DATASETS = 2
-_HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """Where a dataset is: its name in the file, and the byte offset if it can be read there."""
-
-    name: bytes
-    offset: int | None
+#: Files that the library has open at a time; each is a process.
+MAX_SESSIONS = 8
+_in_use: OrderedDict[Hdf5File, None] = OrderedDict()
+_in_use_lock = threading.Lock()
 
 
 class Hdf5File(WeightsFile):
@@ -71,45 +36,43 @@ class Hdf5File(WeightsFile):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._open_datasets: OrderedDict[bytes, h5py.Dataset] = OrderedDict()
-        self._file = _open(path)
+        self._session: Hdf5Session | None = None
+        self._descriptor = _open(path)
         try:
-            with self._reading("its structure"):
-                self._scan()
+            self._take(self._ask({"do": "scan"}))
+            # Most files need the library no more, and a set may have many.
+            self._end_session()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
+        self._end_session()
         with self._lock:
-            self._open_datasets.clear()
-            self._file.close()
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
 
     def read(
         self, entry: TensorEntry, start: int, stop: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[Any]:
         """Give elements [start, stop) in C order; see `WeightsFile.read`."""
-        stored = self._stored[entry.path]
         if entry.element is None:
             raise TypeError(f"{entry.path} has no numbers to read")
-        if stored.offset is not None:
+        name, offset = self._places[entry.path]
+        if offset is not None:
             return read_at(
-                self._descriptor,
+                self._get_descriptor(),
                 self.path,
                 entry.element,
-                offset=stored.offset + start * entry.element.itemsize,
+                offset=offset + start * entry.element.itemsize,
                 n_elements=stop - start,
                 memory=memory,
             )
         elements = np.empty(stop - start, entry.element)
-        with self._reading(repr(entry.path)), self._lock:
-            dataset = self._dataset(stored.name)
-            n_done = 0
-            for box in iter_boxes(entry.shape, start, stop):
-                part = np.asarray(dataset[box]).reshape(-1)
-                elements[n_done : n_done + part.size] = part.view(entry.element)
-                n_done += part.size
+        request = {"entry": entry_json(entry), "name": name, "start": start, "stop": stop}
+        self._ask({"do": "read", **request}, elements.view(np.uint8))
         return elements
 
     def listed_layers(self) -> tuple[str, list[tuple[str, list[str]]]]:
@@ -120,174 +83,65 @@ class Hdf5File(WeightsFile):
         (path of the group that holds the layers, with a "/" behind it or empty;
         [(layer, [weight, ...]), ...]; nothing if the file has no such attributes)
         """
-        with self._reading("its lists of layers"), self._lock:
-            is_model = self.layout == "keras-legacy" and not _has_layer_names(self._file.id)
-            root = self._file["model_weights"] if is_model else self._file
-            layers = [
-                (layer, texts_of(root[layer].attrs, "weight_names"))
-                for layer in texts_of(root.attrs, "layer_names")
-                if isinstance(root.get(layer, getlink=True), h5py.HardLink)
-            ]
-        return ("model_weights/" if is_model else ""), layers
+        answer = self._ask({"do": "layers", "layout": self.layout})
+        return answer["root"], [(layer, names) for layer, names in answer["layers"]]
 
-    def _dataset(self, name: bytes) -> h5py.Dataset:
-        if name in self._open_datasets:
-            self._open_datasets.move_to_end(name)
-            return self._open_datasets[name]
-        dataset = h5py.Dataset(_open_with_chunk_cache(self._file.id, name))
-        self._open_datasets[name] = dataset
-        if len(self._open_datasets) > _MAX_OPEN_DATASETS:
-            self._open_datasets.popitem(last=False)
-        return dataset
+    def _take(self, contents: dict[str, Any]) -> None:
+        entries: list[TensorEntry] = []
+        self._places: dict[str, tuple[str, int | None]] = {}
+        for *raw, name, offset in contents["found"]:
+            entry = parse_entry(raw)
+            entries.append(entry)
+            self._places[entry.path] = name, offset
+        self.entries = tuple(entries)
+        self.layout = contents["layout"]
+        self.manifest_text = contents["manifest"]
+        self.notes = tuple(contents["notes"])
 
-    def _scan(self) -> None:
-        self._descriptor = self._file.id.get_vfd_handle()
-        self._file_size = os.fstat(self._descriptor).st_size
-        skipped = SkippedLinks()
-        found = [
-            self._entry(name, dataset) for name, dataset in iter_datasets(self._file.id, skipped)
-        ]
-        paths = unique_texts([stored.name for _, stored in found])
-        entries = [replace(entry, path=path) for path, (entry, _) in zip(paths, found, strict=True)]
-        self._stored = {path: stored for path, (_, stored) in zip(paths, found, strict=True)}
-        self.entries = tuple(sorted(entries, key=lambda entry: natural_key(entry.path)))
-        self.layout = self._find_layout()
-        manifest = self._file.attrs.get(MANIFEST_ATTRIBUTE)
-        manifest = manifest.decode("utf-8") if isinstance(manifest, bytes) else manifest
-        is_long = isinstance(manifest, str) and len(manifest) > max_manifest_bytes(len(found))
-        self.manifest_text = manifest if isinstance(manifest, str) and not is_long else None
-        notes = ("the kinit manifest is longer than one can be, and not read",) if is_long else ()
-        self.notes = notes + tuple(
-            f"{what} are not followed: {_listed(names)}"
-            for names, what in (
-                (skipped.soft_links, "soft links"),
-                (skipped.repeated_groups, "further names of groups"),
+    def _get_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise file_error(
+                self.path,
+                expected="to read it",
+                got="a file that was closed",
+                hint="read it before it is closed",
             )
-            if names
-        )
+        return self._descriptor
 
-    def _entry(self, name: bytes, dataset: h5py.h5d.DatasetID) -> tuple[TensorEntry, _Stored]:
-        properties = dataset.get_create_plist()
-        stored_type = dataset.get_type()
-        element, shown = element_of(dataset)
-        shape = dataset.shape if dataset.shape is not None else (0,)
-        entry = TensorEntry(
-            path=text_of(name),
-            shape=shape,
-            dtype=shown,
-            n_elements=math.prod(shape),
-            n_bytes=math.prod(shape) * stored_type.get_size(),
-            element=element,
-        )
-        self._check_size(entry, dataset, properties)
-        is_raw = (
-            element is not None
-            and properties.get_layout() == h5py.h5d.CONTIGUOUS
-            and 0 < entry.n_bytes == dataset.get_storage_size()
-            and h5py.h5t.py_create(dataset.dtype, logical=True).equal(stored_type)
-        )
-        offset = dataset.get_offset() if is_raw else None
-        if offset is not None and offset + entry.n_bytes > self._file_size:
-            raise file_error(
-                self.path,
-                expected=f"{entry.n_bytes} bytes of {entry.path!r} at offset {offset}",
-                got=f"a file of {self._file_size} bytes",
-                hint="it is truncated: copy or generate it again",
-            )
-        return entry, _Stored(name=name, offset=offset)
+    def _ask(
+        self, request: dict[str, Any], into: NDArray[np.uint8] | None = None
+    ) -> dict[str, Any]:
+        with self._lock:
+            self._get_descriptor()
+            if self._session is None:
+                self._session = Hdf5Session(self.path)
+            answer = self._session.ask(request, into)
+        # Only now, without the lock: the other file may be in use, and its user about to end this.
+        oldest = _note_use(self)
+        if oldest is not None:
+            oldest._end_session()
+        return answer
 
-    def _check_size(
-        self, entry: TensorEntry, dataset: h5py.h5d.DatasetID, properties: h5py.h5p.PropDCID
-    ) -> None:
-        n_stored = dataset.get_storage_size()
-        if entry.n_bytes > MAX_SPARSE_BYTES and n_stored * 1000 < entry.n_bytes:
-            raise file_error(
-                self.path,
-                expected=f"stored elements in {entry.path!r}, which declares {entry.n_bytes} bytes",
-                got=f"{n_stored} bytes stored",
-                hint="it was never filled, or is made to exhaust its reader",
-            )
-        if properties.get_layout() == h5py.h5d.CHUNKED:
-            n_chunk_bytes = math.prod(properties.get_chunk()) * dataset.get_type().get_size()
-            if n_chunk_bytes > MAX_CHUNK_BYTES:
-                raise file_error(
-                    self.path,
-                    expected=f"chunks of at most {MAX_CHUNK_BYTES} bytes in {entry.path!r}",
-                    got=f"{n_chunk_bytes}",
-                    hint="rewrite it with smaller chunks (h5repack -l CHUNK=...)",
-                )
-
-    def _find_layout(self) -> str:
-        roots = [self._file.id]
-        if (b"model_weights", h5py.h5l.TYPE_HARD) in links_of(self._file.id):
-            roots.append(h5py.h5o.open(self._file.id, b"model_weights"))
-        for root in roots:
-            if _has_layer_names(root):
-                return "keras-legacy"
-        pattern = re.compile(r"(layers|_layer_checkpoint_dependencies)/.*vars/[0-9]+")
-        is_keras3 = any(pattern.fullmatch(entry.path) for entry in self.entries)
-        return "keras3-weights" if is_keras3 else "flat"
-
-    @contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except OutsideDataError as error:
-            raise file_error(
-                self.path,
-                expected="all data in the file itself",
-                got=str(error),
-                hint="kinit follows nothing out of a file; repack it into one (h5repack, h5copy)",
-            ) from error
-        except _HDF5_ERRORS as error:
-            raise file_error(
-                self.path,
-                expected=f"to read {what}",
-                got=f"an HDF5 error: {_reason(error)}",
-                hint="the file is damaged, or needs a filter that is not installed",
-            ) from error
+    def _end_session(self) -> None:
+        with self._lock:
+            _in_use.pop(self, None)
+            if self._session is not None:
+                self._session.close()
+                self._session = None
 
 
-def _has_layer_names(group: h5py.h5g.GroupID) -> bool:
-    return any(h5py.h5a.exists(group, name) for name in (b"layer_names", b"layer_names0"))
+def _note_use(file: Hdf5File) -> Hdf5File | None:
+    """Note that a file is used, and give the one that was not for longest if there are too many."""
+    with _in_use_lock:
+        _in_use[file] = None
+        _in_use.move_to_end(file)
+        return _in_use.popitem(last=False)[0] if len(_in_use) > MAX_SESSIONS else None
 
 
-def _open(path: Path) -> h5py.File:
+def _open(path: Path) -> int | None:
     try:
-        file = h5py.File(path, "r", locking="best-effort")
-        fix_metadata_cache(file.id)
-        return file
-    except _HDF5_ERRORS as error:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
         raise file_error(
-            path,
-            expected="a complete HDF5 file",
-            got=f"{path.stat().st_size} bytes that HDF5 cannot open: {_reason(error)}",
-            hint="it is truncated or damaged, or still being written: copy or generate it again",
+            path, expected="to read it", got=error.strerror or str(error), hint="check it"
         ) from error
-
-
-def _open_with_chunk_cache(file: h5py.h5f.FileID, name: bytes) -> h5py.h5d.DatasetID:
-    """Open a dataset with a cache for a row of chunks, so that tiles do not decode them twice."""
-    dataset = h5py.h5d.open(file, name)
-    properties = dataset.get_create_plist()
-    if properties.get_layout() != h5py.h5d.CHUNKED:
-        return dataset
-    chunk, shape = properties.get_chunk(), dataset.shape
-    n_chunk_bytes = math.prod(chunk) * dataset.get_type().get_size()
-    n_in_row = math.prod(-(-size // step) for size, step in zip(shape[1:], chunk[1:], strict=True))
-    n_cached = max(1, min(2 * n_in_row, _CHUNK_CACHE_BYTES // n_chunk_bytes))
-    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(min(10 * n_cached, 10**6) | 1, n_cached * n_chunk_bytes, 1.0)
-    return h5py.h5d.open(file, name, access)
-
-
-def _listed(names: list[bytes]) -> str:
-    shown = ", ".join(text_of(name) for name in sorted(names)[:5])
-    return f"{shown}, ... ({len(names)} in all)" if len(names) > 5 else shown
-
-
-def _reason(error: BaseException) -> str:
-    """Give the part of an h5py message that says why."""
-    text = " ".join(str(error).split())
-    inner = re.search(r"\((.*)\)\s*$", text)
-    return inner.group(1) if inner else text or type(error).__name__

@@ -35,6 +35,14 @@ class SkippedLinks:
     soft_links: list[bytes] = field(default_factory=list)
     repeated_groups: list[bytes] = field(default_factory=list)
 
+    def notes(self) -> tuple[str, ...]:
+        """Say what was left out, a sentence for each kind of link."""
+        kinds = (
+            (self.soft_links, "soft links"),
+            (self.repeated_groups, "further names of groups"),
+        )
+        return tuple(f"{what} are not followed: {_listed(names)}" for names, what in kinds if names)
+
 
 def iter_datasets(
     root: h5py.h5g.GroupID, skipped: SkippedLinks
@@ -59,7 +67,7 @@ def iter_datasets(
                 raise OutsideDataError(f"an external link at {text_of(path)!r}")
             target = h5py.h5o.open(group, name)
             if isinstance(target, h5py.h5d.DatasetID):
-                _refuse_outside(path, target)
+                refuse_outside(path, target)
                 yield path, target
             elif isinstance(target, h5py.h5g.GroupID):
                 address = h5py.h5o.get_info(target).addr
@@ -70,11 +78,45 @@ def iter_datasets(
                     waiting.append((path + b"/", target))
 
 
+def check_soft_links(root: h5py.h5g.GroupID, skipped: SkippedLinks) -> None:
+    """Check that soft links lead to something in the file, after a walk that refused all others.
+
+    Raises
+    ------
+    OutsideDataError
+        At one that does not.
+    """
+    for path in skipped.soft_links:
+        try:
+            is_inside = h5py.h5o.exists_by_name(root, path)
+        except (RuntimeError, ValueError, KeyError):  # on its way is no group, or only itself
+            is_inside = False
+        if not is_inside:
+            target = text_of(root.links.get_val(path))
+            raise OutsideDataError(
+                f"a soft link at {text_of(path)!r} to {target[:80]!r}, which is not in it"
+            )
+
+
 def links_of(group: h5py.h5g.GroupID) -> list[tuple[bytes, int]]:
     """List a group's links and their types, by name."""
     links: list[tuple[bytes, int]] = []
     group.links.iterate(lambda name, info: links.append((name, info.type)), info=True)
     return sorted(links)
+
+
+def refuse_outside(path: bytes, dataset: h5py.h5d.DatasetID) -> None:
+    """Refuse a dataset whose elements are in other files.
+
+    Raises
+    ------
+    OutsideDataError
+    """
+    properties = dataset.get_create_plist()
+    if properties.get_layout() == h5py.h5d.VIRTUAL:
+        raise OutsideDataError(f"a virtual dataset at {text_of(path)!r}")
+    if properties.get_external_count():
+        raise OutsideDataError(f"a dataset with external storage at {text_of(path)!r}")
 
 
 def element_of(dataset: h5py.h5d.DatasetID) -> tuple[np.dtype[Any] | None, str]:
@@ -134,14 +176,6 @@ def unique_texts(names: Sequence[bytes]) -> list[str]:
     return texts
 
 
-def _refuse_outside(path: bytes, dataset: h5py.h5d.DatasetID) -> None:
-    properties = dataset.get_create_plist()
-    if properties.get_layout() == h5py.h5d.VIRTUAL:
-        raise OutsideDataError(f"a virtual dataset at {text_of(path)!r}")
-    if properties.get_external_count():
-        raise OutsideDataError(f"a dataset with external storage at {text_of(path)!r}")
-
-
 def _narrow_float(dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     """Give the type that the attribute `dtype` names, as Keras writes bfloat16, if it fits."""
     if not h5py.h5a.exists(dataset, b"dtype"):
@@ -150,3 +184,8 @@ def _narrow_float(dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any]) -> np.dtype
     name = name.decode("latin-1") if isinstance(name, bytes) else name
     narrow = _NARROW_DTYPES.get(name) if isinstance(name, str) else None
     return narrow if narrow is not None and narrow.itemsize == dtype.itemsize else None
+
+
+def _listed(names: list[bytes]) -> str:
+    shown = ", ".join(text_of(name) for name in sorted(names)[:5])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > 5 else shown
