@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MAX_LEVELS = 2**17
 
 
+@lru_cache(maxsize=1024)
 def rounded(value: float, dtype: str) -> float:
     """Round a number as the stream does: to nearest even, a narrow dtype by way of float32."""
     out = np.empty(1, numpy_dtype(dtype))
@@ -23,6 +25,7 @@ def rounded(value: float, dtype: str) -> float:
     return float(out[0])
 
 
+@lru_cache(maxsize=1024)
 def spacing_at(magnitude: float, dtype: str) -> float:
     """Give the distance from a value of the dtype, of this magnitude, to the next larger one.
 
