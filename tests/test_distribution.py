@@ -402,6 +402,29 @@ def test_another_library_has_its_own_way_of_rounding() -> None:
     assert outcome_of(values.astype("f2"), normal, is_ours=False).verdict == "untested"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_constant_of_a_function_is_rounded(dtype: str) -> None:
+    """The mean that is known is 0.1, which no dtype has."""
+    draw = called(Moments(mean=0.1, stddev=0.0))
+    values = values_of(Constant(value=0.1), (50,), dtype)
+    assert outcome_of(values, draw).verdict == "pass"
+    wrong = values_of(Constant(value=0.102), (50,), dtype)
+    assert outcome_of(wrong, draw).verdict == "fail"
+
+
+@pytest.mark.parametrize("shape", [(60, 50), (700, 700)])
+def test_an_orthogonal_matrix_that_was_factorised_in_float32(shape: tuple[int, int]) -> None:
+    normals = np.random.default_rng(1).standard_normal(shape, "f4")
+    values = np.linalg.qr(normals)[0] * np.float32(1.5 * (1 + 1e-6))
+    draw = Orthogonal(gain=1.5)
+    check = functools.partial(outcome_of, is_ours=False, is_read_again=True)
+    assert outcome_of(values, draw, is_read_again=True).verdict == "fail"
+    assert check(values, draw).verdict == "pass"
+    assert check(values * np.float32(1.01), draw).verdict == "fail"
+    values[:, -1] = values[:, 0]
+    assert check(values, draw).verdict == "fail"
+
+
 def test_without_elements_there_is_nothing_to_test() -> None:
     assert outcome_of(np.zeros((0, 3), "f4"), Normal(mean=0.0, stddev=1.0)).verdict == "untested"
 
