@@ -169,7 +169,7 @@ def _find(
         case Called(moments=None):
             return "its distribution is not known"
         case Called(moments=Moments() as moments):
-            check_called(findings, moments, stats)
+            check_called(findings, expected, moments, stats)
         case _:
             return check_law(findings, expected, stats, grid_counts)
     return ""

@@ -174,10 +174,12 @@ def _inner_places(low: float, high: float) -> list[int]:
 
     They ascend, and every edge is above `low` and below `high`.
     """
-    targets = _FRACTIONS * (high - low)
-    targets += low
-    # Halfway between two edges the lower one is taken. The middles are exact.
-    nearest = dict.fromkeys(_MIDDLES.searchsorted(targets).tolist())
+    width = high - low
+    if not width:
+        return []
+    # Halfway between two edges the lower one is taken. The middles are exact. For so few numbers
+    # NumPy would take longer, and let other threads in each time.
+    nearest = dict.fromkeys(bisect_left(_MIDDLES, share * width + low) for share in _FRACTIONS)
     first, stop = bisect_right(GRID_EDGES, low), bisect_left(GRID_EDGES, high)
     return [place for place in nearest if first <= place < stop]
 
@@ -230,5 +232,5 @@ def _middles(edges: NDArray[np.float64]) -> NDArray[np.float64]:
 
 #: Places in it are buckets, counted from the lowest value: negative ones first, downwards.
 GRID_EDGES: list[float] = _grid_edges().tolist()
-_MIDDLES = _middles(np.array(GRID_EDGES))
-_FRACTIONS = np.arange(1, N_BINS) / N_BINS
+_MIDDLES: list[float] = _middles(np.array(GRID_EDGES)).tolist()
+_FRACTIONS = [index / N_BINS for index in range(1, N_BINS)]

@@ -31,7 +31,7 @@ from kinit_cli.draw import (
 )
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.histogram import GRID_EDGES
-from kinit_cli.rounding import levels_between, rounded, rounding_edges, spacing_at
+from kinit_cli.rounding import edges_between, levels_between, rounded, rounding_edges, spacing_at
 from kinit_cli.stream.bounded import largest_not_above, smallest_not_below
 from kinit_cli.stream.transforms import largest_below, round_to_float32
 
@@ -250,8 +250,8 @@ def _bounded_law(draw: BoundedNormal, dtype: str) -> Law:
     low, high = value_bounds(replace(draw, mean=mean, stddev=stddev))
     cut = cut_normal((low - mean) / stddev, (high - mean) / stddev)
     element = numpy_dtype(dtype)
-    lowest = max(smallest_not_below(draw.low, element), rounded(low, dtype))
-    highest = min(largest_not_above(draw.high, element), rounded(high, dtype))
+    first, last = smallest_not_below(draw.low, element), largest_not_above(draw.high, element)
+    lowest, highest = (min(max(rounded(x, dtype), first), last) for x in (low, high))
     variance = stddev * stddev
     reach = max(cut.mean - cut.low, cut.high - cut.mean)
     law = Law(
@@ -301,7 +301,7 @@ def _as_held(law: Law, dtype: str) -> Law:
 def _held_coarsely(law: Law, dtype: str, stddev: float) -> Law:
     levels = levels_between(law.lowest, law.highest, dtype)
     levels = levels[(np.abs(levels) >= _NEGLIGIBLE * stddev) | (levels == 0)]
-    edges = levels[:-1] / 2 + levels[1:] / 2
+    edges = edges_between(levels[:-1], levels[1:], dtype)
     beyond = np.array([1.0, *map(law.survival, edges.tolist()), 0.0])
     probabilities = beyond[:-1] - beyond[1:]
     # From a value among them, so that the difference is exact however small it is beside it.

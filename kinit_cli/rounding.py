@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MAX_LEVELS = 2**17
 
 
+@lru_cache(maxsize=1024)
 def rounded(value: float, dtype: str) -> float:
     """Round a number as the stream does: to nearest even, a narrow dtype by way of float32."""
     out = np.empty(1, numpy_dtype(dtype))
@@ -23,6 +25,7 @@ def rounded(value: float, dtype: str) -> float:
     return float(out[0])
 
 
+@lru_cache(maxsize=1024)
 def spacing_at(magnitude: float, dtype: str) -> float:
     """Give the distance from a value of the dtype, of this magnitude, to the next larger one.
 
@@ -47,8 +50,30 @@ def rounding_edges(values: NDArray[np.float64], dtype: str) -> NDArray[np.float6
     is_below = at_least.astype(np.float64) < values
     at_least = np.where(is_below, _next(at_least, dtype, 1), at_least).astype(at_least.dtype)
     before = _next(at_least, dtype, -1)
-    edges: NDArray[np.float64] = at_least.astype(np.float64) / 2 + before.astype(np.float64) / 2
-    return edges
+    return edges_between(before.astype(np.float64), at_least.astype(np.float64), dtype)
+
+
+def edges_between(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], dtype: str
+) -> NDArray[np.float64]:
+    """Give the numbers from which on others are rounded to `upper` rather than to `lower`.
+
+    Halfway between the two, which are values of the dtype. But a narrow dtype gets float32 numbers:
+    what becomes the middle as float32 goes to the even one of the two, so that the edge lies half a
+    step of float32 off.
+
+    Examples
+    --------
+    >>> edge = edges_between(np.array([1.0]), np.array([1.0078125]), "bfloat16")
+    >>> ((edge - 1.00390625) * 2.0**24).tolist()
+    [1.0]
+    """
+    middle: NDArray[np.float64] = lower / 2 + upper / 2
+    if DTYPES[dtype].n_bytes >= 4:
+        return middle
+    is_odd = upper.astype(numpy_dtype(dtype)).view(_integer_of(dtype)) & 1 == 1
+    half_step = np.spacing(np.abs(middle).astype(np.float32)).astype(np.float64) / 2
+    return middle + np.where(is_odd, half_step, -half_step)
 
 
 def _next(values: NDArray[Any], dtype: str, sign: Literal[-1, 1]) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from kinit_cli.distribution_test import (
     DistributionTest,
 )
 from kinit_cli.draw import (
+    BoundedNormal,
     Called,
     Constant,
     ConstantArray,
@@ -57,6 +58,7 @@ LAWFUL: list[Draw] = [
     TruncatedNormal(mean=0.0, stddev=0.03),
     TruncatedNormal(mean=-2.0, stddev=0.5),
 ]
+BOUNDED = BoundedNormal(mean=0.0, stddev=0.02, low=-0.03, high=0.05)
 FLOATS = ("float32", "float64", "bfloat16", "float16")
 #: KINIT_SOUND_TENSORS=100000 takes as many as the test of a file is made for.
 N_SOUND = int(os.environ.get("KINIT_SOUND_TENSORS", "6400"))
@@ -196,9 +198,9 @@ def test_the_variance_is_about_the_mean_of_the_law() -> None:
 # --- wrong tensors --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("scale", [0.99, 1.01])
-@pytest.mark.parametrize("draw", [LAWFUL[0], LAWFUL[4], LAWFUL[6]], ids=str)
+@pytest.mark.parametrize("draw", [LAWFUL[0], LAWFUL[4], LAWFUL[6], BOUNDED], ids=str)
 def test_a_tensor_scaled_by_one_percent_is_caught(draw: Draw, scale: float, dtype: str) -> None:
     values = values_of(draw, (1000, 1000), "float64") * scale
     result = outcome_of(values.astype("f4").astype(values_of(draw, (1,), dtype).dtype), draw)
@@ -206,6 +208,14 @@ def test_a_tensor_scaled_by_one_percent_is_caught(draw: Draw, scale: float, dtyp
     assert any("variance" in reason for reason in result.reasons)
     # 2 % of the variance: sqrt(n / 2) / 50 sigma for a normal, more for the others.
     assert abs(result.z_variance or 0) > 12
+
+
+@pytest.mark.parametrize("draw", [Uniform(minval=-1.0, maxval=1.0), LAWFUL[0]], ids=str)
+def test_a_fan_that_differs_by_five_percent_is_caught(draw: Draw) -> None:
+    """Shape [1000, 1050]: the standard deviations differ by 2.5 %."""
+    values = values_of(draw, (1000, 1050), "float64")
+    assert outcome_of(values, draw).verdict == "pass"
+    assert outcome_of(values * math.sqrt(1000 / 1050), draw).verdict == "fail"
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "untruncated_normal"])
@@ -400,6 +410,29 @@ def test_another_library_has_its_own_way_of_rounding() -> None:
     assert outcome_of(values, normal).verdict == "fail"
     assert outcome_of(values, normal, is_ours=False).verdict == "pass"
     assert outcome_of(values.astype("f2"), normal, is_ours=False).verdict == "untested"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_constant_of_a_function_is_rounded(dtype: str) -> None:
+    """The mean that is known is 0.1, which no dtype has."""
+    draw = called(Moments(mean=0.1, stddev=0.0))
+    values = values_of(Constant(value=0.1), (50,), dtype)
+    assert outcome_of(values, draw).verdict == "pass"
+    wrong = values_of(Constant(value=0.102), (50,), dtype)
+    assert outcome_of(wrong, draw).verdict == "fail"
+
+
+@pytest.mark.parametrize("shape", [(60, 50), (700, 700)])
+def test_an_orthogonal_matrix_that_was_factorised_in_float32(shape: tuple[int, int]) -> None:
+    normals = np.random.default_rng(1).standard_normal(shape, "f4")
+    values = np.linalg.qr(normals)[0] * np.float32(1.5 * (1 + 1e-6))
+    draw = Orthogonal(gain=1.5)
+    check = functools.partial(outcome_of, is_ours=False, is_read_again=True)
+    assert outcome_of(values, draw, is_read_again=True).verdict == "fail"
+    assert check(values, draw).verdict == "pass"
+    assert check(values * np.float32(1.01), draw).verdict == "fail"
+    values[:, -1] = values[:, 0]
+    assert check(values, draw).verdict == "fail"
 
 
 def test_without_elements_there_is_nothing_to_test() -> None:

@@ -9,10 +9,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 import scipy.stats
+from judged import outcome_of, values_of
 from numpy.typing import NDArray
 
 from kinit_cli.cut_normal import cut_normal
-from kinit_cli.distribution_test import judge
 from kinit_cli.draw import (
     BoundedNormal,
     Constant,
@@ -25,16 +25,10 @@ from kinit_cli.draw import (
     TruncatedNormal,
     Uniform,
 )
-from kinit_cli.dtypes import DTYPES
-from kinit_cli.engines import get_engine
-from kinit_cli.engines.whole import make_tensor
-from kinit_cli.findings import Expected
+from kinit_cli.dtypes import DTYPES, numpy_dtype
 from kinit_cli.histogram import GRID_EDGES
 from kinit_cli.laws import bins_of, law_of
-from kinit_cli.meter import Meter
-from kinit_cli.rounding import levels_between, rounded, rounding_edges, spacing_at
-from kinit_cli.stream.identity import StreamKey
-from kinit_cli.summary import StatsAccumulator
+from kinit_cli.rounding import edges_between, levels_between, rounded, rounding_edges, spacing_at
 
 DRAWS: list[tuple[Draw, Any]] = [
     (Uniform(minval=-0.25, maxval=0.5), scipy.stats.uniform(-0.25, 0.75)),
@@ -76,6 +70,9 @@ def test_moments_and_survival_are_those_of_scipy(draw: Draw, exact: Any) -> None
         TruncatedNormal(mean=-30.0, stddev=0.5),
         BoundedNormal(mean=1.0, stddev=0.25, low=0.99, high=1.3),
         BoundedNormal(mean=-2.0, stddev=0.5, low=-9.0, high=-3.4),
+        # About the middle of two values of float16, where many are the middle itself as float32.
+        Normal(mean=-3345.0, stddev=0.0003),
+        Normal(mean=-3347.0, stddev=0.0003),
         Normal(mean=1.0, stddev=1e-6),
         Normal(mean=1.0, stddev=1e-12),
     ],
@@ -138,6 +135,8 @@ def test_a_uniform_whose_bounds_are_a_few_float32_apart() -> None:
         Normal(mean=-1.0, stddev=2.3e-17),
         Normal(mean=1.0, stddev=1e-16),
         TruncatedNormal(mean=1.0, stddev=7e-16),
+        Uniform(minval=1.5, maxval=1.5 + 7.79e-14),
+        BoundedNormal(mean=1.5, stddev=2e-14, low=1.5 + 1e-15, high=1.5 + 5e-14),
         Normal(mean=0.3, stddev=1e-60),
         Normal(mean=-5.8e21, stddev=138203.0),
     ],
@@ -145,12 +144,17 @@ def test_a_uniform_whose_bounds_are_a_few_float32_apart() -> None:
 )
 def test_a_spread_of_a_few_float64(draw: Draw) -> None:
     """Sums of such values have no more places than the values; what is sound passes."""
-    for size in (20, 3000):
-        values = make_tensor(get_engine("numpy"), draw, StreamKey(key=1, nonce=2), (size,), "f8")
-        accumulator = StatsAccumulator()
-        accumulator.add(0, Meter().measure(values))
-        expected = Expected(draw=draw, shape=(size,), dtype="float64")
-        assert judge(expected, accumulator.result(), accumulator.grid_counts).verdict == "pass"
+    for size in (20, 3000, 2_500_000):
+        assert outcome_of(values_of(draw, (size,), "float64"), draw).verdict == "pass"
+
+
+def test_a_bound_beyond_the_end_of_the_normal() -> None:
+    """What is cut off at 6.34 standard deviations is raised to the least value in [a, b]."""
+    draw = BoundedNormal(mean=-1.0, stddev=0.0076, low=-0.9995, high=-0.7966)
+    law = law_of(draw, "float8_e5m2")
+    assert law is not None
+    assert (law.lowest, law.highest, law.variance) == (-0.875, -0.875, 0)
+    assert outcome_of(values_of(draw, (100,), "float8_e5m2"), draw).verdict == "pass"
 
 
 @pytest.mark.parametrize(
@@ -245,11 +249,24 @@ def test_what_lies_at_the_edge_is_rounded_up_to_the_value(value: float, dtype: s
     assert abs(edge - value) <= 2 * spacing_at(abs(value), dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_edges_are_where_float32_rounds_to_the_middle(dtype: str) -> None:
+    element = numpy_dtype(dtype)
+    levels = levels_between(rounded(1.0, dtype), rounded(4.0, dtype), dtype)
+    for negated in (False, True):
+        if negated:
+            levels = -levels[::-1]
+        edges = edges_between(levels[:-1], levels[1:], dtype)
+        below, above = (np.nextafter(edges, sign * np.inf) for sign in (-1, 1))
+        assert below.astype("f4").astype(element).astype("f8").tolist() == levels[:-1].tolist()
+        assert above.astype("f4").astype(element).astype("f8").tolist() == levels[1:].tolist()
+
+
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
 def test_edges_of_float8_are_halfway_to_the_value_before(dtype: str) -> None:
     highest = float(DTYPES[dtype].highest)
     levels = levels_between(-highest, highest, dtype)
     assert levels.size == len(set(levels.tolist()))
     edges = rounding_edges(levels[1:], dtype)
-    assert edges.tolist() == (levels[:-1] / 2 + levels[1:] / 2).tolist()
+    assert edges == pytest.approx(levels[:-1] / 2 + levels[1:] / 2, rel=2**-23)
     assert spacing_at(highest, dtype) == levels[-1] - levels[-2]
