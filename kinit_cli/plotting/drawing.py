@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from kinit_cli.plotting import layout
 from kinit_cli.plotting.gallery import (
+    BARS,
+    FAINT,
+    INK,
+    PALE,
+    RED,
     axis_labels,
     describe_absence,
     describe_kind,
@@ -30,8 +35,6 @@ if TYPE_CHECKING:
     from kinit_cli.plotting.gallery import Gallery
     from kinit_cli.plotting.layout import Box, PlacedPanel, Sheet, Style
 
-INK, FAINT, PALE = "#1f2328", "#656d76", "#d0d7de"
-BARS, RED = "#9cc3e6", "#c2222d"
 LEGEND_BARS, LEGEND_CURVE = "found", "expected of the initializer"
 LEGEND_FLAG = "NaN, Inf or a failed test"
 LEGEND_SCALE = "each panel has its own scales; in brackets what is expected"
@@ -209,7 +212,7 @@ def _draw_texts(axes: Axes, placed: PlacedPanel, gallery: Gallery, style: Style)
     _write(axes, box.x, base, words, style.text_px, box.width, color=colour)
     mean, std = describe_moments(panel)
     base += 1.35 * style.text_px
-    words = f"{mean}   {std}" if style.has_mean else std
+    words = f"{mean}, {std}" if style.has_mean else std
     _write(axes, box.x, base, words, style.text_px, box.width, color=FAINT)
     absence = describe_absence(panel)
     if absence:
