@@ -111,8 +111,8 @@ def test_a_tensor_of_ours_is_shown_with_what_is_expected(
     assert "█ found   • expected of the initializer\n" in text
     rows = dict(re.findall(r"^(\d+ %|mean|std).*?  +\S+  +(\S+)$", text, re.M))
     assert [float(rows[name]) for name in ("mean", "std")] == [0, 1]
-    assert float(rows["25 %"]) == pytest.approx(-0.674, abs=0.001)
-    assert float(rows["95 %"]) == pytest.approx(1.645, abs=0.001)
+    assert float(rows["25 %"]) == pytest.approx(-0.6745, abs=0.005)
+    assert float(rows["95 %"]) == pytest.approx(1.645, abs=0.005)
     # Of 2,000 normals the least is at about -3.4.
     assert float(rows["0 %"]) == pytest.approx(-3.4, abs=0.05)
     assert "seed 3, stream 1" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ def _parse_plot(ctx: click.Context, param: click.Parameter, value: str | None) -
         return None
     from kinit_cli.plotting import PLOT_FORMATS, plot_format
 
-    if plot_format(Path(value)) is None:
+    if plot_format(Path(value)) is None or value.endswith(os.sep):
         formats = ", ".join(f".{name}" for name in PLOT_FORMATS[:-1])
         raise click.BadParameter(
             f"expected a name that ends in {formats} or .{PLOT_FORMATS[-1]}, got {value!r}"

@@ -8,6 +8,7 @@ has no sign for is shown escaped.
 from __future__ import annotations
 
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,29 +72,37 @@ def draw_gallery(gallery: Gallery, path: Path, format_name: PlotFormat) -> None:
     import matplotlib as mpl
     from matplotlib import style as mpl_style
 
-    is_paged = format_name == "pdf"
-    style = layout.style_for(gallery.n_panels, is_paged=is_paged)
-    sheets = layout.lay_out(gallery.sections, style, is_paged=is_paged)
+    style = layout.style_for(gallery.n_panels, is_paged=format_name == "pdf")
+    sheets = layout.lay_out(gallery.sections, style, is_paged=format_name == "pdf")
+    # Into memory first: where a file cannot be written on, what Matplotlib does on leaving it
+    # would hide the reason.
+    out = BytesIO()
     with mpl_style.context("default"), mpl.rc_context(_SETTINGS):
-        if is_paged:
-            _write_pages(gallery, sheets, style, path)
-            return
-        (sheet,) = sheets
-        scale = min(2.0, max(1.0, (_MAX_PIXELS / (sheet.width * sheet.height)) ** 0.5))
-        figure = _figure(gallery, sheet, style, "")
-        figure.savefig(
-            path,
-            format=format_name,
-            dpi=_DPI * scale,
-            facecolor="white",
-            metadata=_METADATA[format_name],
-        )
+        if format_name == "pdf":
+            _draw_pages(gallery, sheets, style, out)
+        else:
+            _draw_image(gallery, sheets[0], style, out, format_name)
+    path.write_bytes(out.getbuffer())
 
 
-def _write_pages(gallery: Gallery, sheets: list[Sheet], style: Style, path: Path) -> None:
+def _draw_image(
+    gallery: Gallery, sheet: Sheet, style: Style, out: BytesIO, format_name: PlotFormat
+) -> None:
+    scale = min(2.0, max(1.0, (_MAX_PIXELS / (sheet.width * sheet.height)) ** 0.5))
+    figure = _figure(gallery, sheet, style, "")
+    figure.savefig(
+        out,
+        format=format_name,
+        dpi=_DPI * scale,
+        facecolor="white",
+        metadata=_METADATA[format_name],
+    )
+
+
+def _draw_pages(gallery: Gallery, sheets: list[Sheet], style: Style, out: BytesIO) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
 
-    with PdfPages(path, metadata=_METADATA["pdf"]) as pages:
+    with PdfPages(out, metadata=_METADATA["pdf"]) as pages:
         for number, sheet in enumerate(sheets, 1):
             of_pages = f"page {number} of {len(sheets)}" if len(sheets) > 1 else ""
             pages.savefig(_figure(gallery, sheet, style, of_pages), dpi=_DPI, facecolor="white")
