@@ -11,8 +11,10 @@ import click
 
 from kinit_cli.cli.main import EXIT_DIFFERS, EXIT_FINE
 from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, tell_fault
+from kinit_cli.ordering import SORT_KEYS, sort_tensors
 
 if TYPE_CHECKING:
+    from kinit_cli.ordering import SortKey
     from kinit_cli.summary import FileSummary
 
 
@@ -38,6 +40,12 @@ def _parse_plot(ctx: click.Context, param: click.Parameter, value: str | None) -
     help="Compare each tensor with its initializer and digest; exit code 1 if one differs.",
 )
 @click.option(
+    "--sort",
+    "sort_key",
+    type=click.Choice(SORT_KEYS),
+    help="Order by name, or by a number, largest first.  [default: as in the spec]",
+)
+@click.option(
     "--plot",
     metavar="OUT",
     callback=_parse_plot,
@@ -52,6 +60,7 @@ def command(
     file: str,
     pattern: str | None,
     check: bool,
+    sort_key: SortKey | None,
     plot: Path | None,
     force: bool,
     jobs: int | None,
@@ -85,6 +94,8 @@ def command(
             is_alone=True,
             is_close=pattern is not None and (as_json or not quiet),
         )
+    if sort_key is not None:
+        summary = replace(summary, tensors=sort_tensors(summary.tensors, sort_key))
     if plot is not None:
         from kinit_cli.plotting import write_plot
 
