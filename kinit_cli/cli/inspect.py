@@ -43,7 +43,8 @@ def _parse_plot(ctx: click.Context, param: click.Parameter, value: str | None) -
     "--sort",
     "sort_key",
     type=click.Choice(SORT_KEYS),
-    help="Order by name, or by a number, largest first.  [default: as in the spec]",
+    metavar="KEY",
+    help="Order by name, or by size, mean, std, min or max, the largest first.",
 )
 @click.option(
     "--plot",
