@@ -11,6 +11,7 @@ before with an element that is looked for. So float32 takes two passes and float
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -36,6 +37,7 @@ PERCENTS = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 
 _DIGIT_BITS = 16
 _DIGITS = 1 << _DIGIT_BITS
+_SIGN_DIGIT = _DIGITS >> 1
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ def exact_quantiles(
     n_bits = 8 * element.itemsize
     for shift in range(n_bits - _DIGIT_BITS, -1, -_DIGIT_BITS):
         prefixes = sorted({search.prefix for search in searches})
-        counts = _count_pass(_Counter(read, prefixes, shift), n_elements, jobs, progress)
+        counts = _count_pass(_Counter(read, prefixes, shift, element), n_elements, jobs, progress)
         for search in searches:
             _descend(search, counts[prefixes.index(search.prefix)])
     return tuple(_value(search.prefix, element) for search in searches)
@@ -110,34 +112,74 @@ def _count_pass(
 class _Counter:
     """Counts the elements of a tile in one pass; called from many threads at once."""
 
-    def __init__(self, read: Read, prefixes: list[int], shift: int) -> None:
+    def __init__(self, read: Read, prefixes: list[int], shift: int, dtype: np.dtype[Any]) -> None:
         self.prefixes = prefixes
         self._read = read
         self._shift = shift
         self._memory = TileMemory()
+        self._key_digits = _key_digits(dtype)
+        n_known = 8 * dtype.itemsize - shift - _DIGIT_BITS
+        self._is_first = not n_known
+        if n_known:
+            is_near = np.zeros(_DIGITS, np.bool_)
+            is_near[[prefix >> (n_known - _DIGIT_BITS) for prefix in prefixes]] = True
+            self._is_near = is_near[self._key_digits]
+            # Beside the small negative numbers there is -0, which counts as 0.
+            self._is_near[_SIGN_DIGIT] |= self._is_near[0]
 
     def __call__(self, tile: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Give the places, row and digit in one number, that are not empty, and their counts."""
-        keys = _keys(_plain(self._read(*tile, self._memory.room)))
-        n_bits = 8 * keys.dtype.itemsize
-        upper = self._shift + _DIGIT_BITS
-        if upper < n_bits:
-            # By the first digit alone, which is quick, most elements are left out.
-            first_shift = n_bits - _DIGIT_BITS
-            is_near = np.zeros(_DIGITS, np.bool_)
-            is_near[[prefix >> (first_shift - upper) for prefix in self.prefixes]] = True
-            keys = keys[is_near[keys >> keys.dtype.type(first_shift)]]
-        places, counts = [], []
+        values = _plain(self._read(*tile, self._memory.room))
+        if self._is_first:
+            counts = self._count_first(values)
+            filled = np.flatnonzero(counts)
+            return filled, counts[filled]
+        # By the first digit alone, which is quick, most elements are left out.
+        keys = _keys(values[self._is_near[_first_digits(values)]])
+        number = keys.dtype.type
+        places, found = [], []
         for row, prefix in enumerate(self.prefixes):
-            chosen = keys
-            if upper < n_bits:
-                chosen = keys[keys >> keys.dtype.type(upper) == keys.dtype.type(prefix)]
-            digits = (chosen >> keys.dtype.type(self._shift)) & keys.dtype.type(_DIGITS - 1)
-            found = np.bincount(digits.astype(np.intp), minlength=_DIGITS)
-            filled = np.flatnonzero(found)
+            chosen = keys[keys >> number(self._shift + _DIGIT_BITS) == number(prefix)]
+            digits = (chosen >> number(self._shift)) & number(_DIGITS - 1)
+            filled, counts = np.unique(digits.astype(np.intp), return_counts=True)
             places.append(filled + row * _DIGITS)
-            counts.append(found[filled])
-        return np.concatenate(places), np.concatenate(counts)
+            found.append(counts)
+        return np.concatenate(places), np.concatenate(found)
+
+    def _count_first(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Count by the first digit of the bits as they are; the keys' follow from that."""
+        of_bits = np.bincount(_first_digits(values), minlength=_DIGITS)
+        if values.dtype.kind == "f":
+            if of_bits[_SIGN_DIGIT]:
+                n_negative_zero = np.count_nonzero((values == 0) & np.signbit(values))
+                of_bits[_SIGN_DIGIT] -= n_negative_zero
+                of_bits[0] += n_negative_zero
+            of_bits[_is_not_finite(values.dtype)] = 0
+        counts = np.zeros(_DIGITS, np.int64)
+        counts[self._key_digits] = of_bits
+        return counts
+
+
+def _first_digits(values: NDArray[Any]) -> NDArray[np.uint16]:
+    n_digits = values.dtype.itemsize // 2
+    return values.view(np.uint16)[(n_digits - 1 if sys.byteorder == "little" else 0) :: n_digits]
+
+
+def _is_not_finite(dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Tell of each first digit whether numbers with it are NaN or infinite."""
+    exponent = {4: 0x7F80, 8: 0x7FF0}[dtype.itemsize]
+    is_not_finite: NDArray[np.bool_] = (np.arange(_DIGITS) & exponent) == exponent
+    return is_not_finite
+
+
+def _key_digits(dtype: np.dtype[Any]) -> NDArray[np.intp]:
+    """Give the first digit of the key for each first digit of the bits; see `_keys`."""
+    digits = np.arange(_DIGITS)
+    if dtype.kind == "u":
+        return digits
+    if dtype.kind == "i":
+        return digits ^ _SIGN_DIGIT
+    return np.where(digits & _SIGN_DIGIT, _DIGITS - 1 - digits, digits | _SIGN_DIGIT)
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 - docs/commands.md, from the commands' help;
 - docs/terminal.svg, from a real `kinit inspect`;
+- docs/tensors.svg, from a real `kinit inspect --plot`, if Matplotlib is installed;
 - what the commands print in the console blocks of the other pages;
 - the main figures in the README, from benchmarks/results.md.
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import importlib.util
 import io
 import os
 import re
@@ -43,6 +45,8 @@ _PICTURE_COMMANDS = (
     "kinit generate sample_configs/lstm_classifier.yaml -o lstm.h5 --quiet",
     "kinit inspect lstm.h5",
 )
+PLOT = DOCS / "tensors.svg"
+_PLOT_COMMANDS = (_PICTURE_COMMANDS[0], "kinit inspect lstm.h5 --plot tensors.svg --quiet")
 
 _FIGURES_BEGIN, _FIGURES_END = "<!-- benchmarks/results.md -->\n", "<!-- end -->\n"
 
@@ -110,13 +114,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def made_files() -> dict[Path, str]:
     """Make the files that come from the program alone."""
-    return {COMMANDS_PAGE: commands_page(), PICTURE: picture()}
+    made = {COMMANDS_PAGE: commands_page(), PICTURE: picture()}
+    if importlib.util.find_spec("matplotlib"):
+        made[PLOT] = plot()
+    return made
 
 
 def is_stale(path: Path, text: str) -> bool:
     """Tell whether a file differs from what it should be in more than times."""
     old = path.read_text(encoding="utf-8") if path.exists() else ""
-    shown = picture_text if path == PICTURE else str
+    shown = picture_text if path in (PICTURE, PLOT) else str
     return comparable(shown(old)) != comparable(shown(text))
 
 
@@ -153,8 +160,7 @@ def picture() -> str:
         emoji=False,
         _environ={},
     )
-    with tempfile.TemporaryDirectory() as folder, working_directory(Path(folder)):
-        shutil.copytree(REPOSITORY / "sample_configs", "sample_configs")
+    with sample_folder():
         for command in _PICTURE_COMMANDS:
             console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
             with mock.patch("kinit_cli.render.make_console", return_value=console):
@@ -163,6 +169,25 @@ def picture() -> str:
                 raise SystemExit(f"{command}: exit code {code}")
     svg = console.export_svg(title="kinit", code_format=_SVG_FORMAT, unique_id="kinit")
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+def plot() -> str:
+    """Draw the tensors of a sample spec."""
+    with sample_folder() as folder:
+        for command in _PLOT_COMMANDS:
+            code = run(command.split()[1:])
+            if code:
+                raise SystemExit(f"{command}: exit code {code}")
+        svg = (folder / PLOT.name).read_text(encoding="utf-8")
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+@contextmanager
+def sample_folder() -> Iterator[Path]:
+    """Work in a folder with the sample specs for a while."""
+    with tempfile.TemporaryDirectory() as folder, working_directory(Path(folder)):
+        shutil.copytree(REPOSITORY / "sample_configs", "sample_configs")
+        yield Path(folder)
 
 
 @contextmanager

@@ -59,6 +59,7 @@ def test_the_pages_are_there() -> None:
         "formats.md",
         "gpu.md",
         "json.md",
+        "pictures.md",
         "python.md",
         "keras.md",
         "import.md",
@@ -187,6 +188,13 @@ def test_the_picture_is_up_to_date() -> None:
     assert shown == made, "run `make docs`"
     assert "2,691,713 parameters" in shown
     assert "http" not in read(make_docs.PICTURE).replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_picture_of_tensors_is_up_to_date() -> None:
+    pytest.importorskip("matplotlib", reason="Matplotlib, which draws it, is not installed")
+    shown = make_docs.picture_text(read(make_docs.PLOT))
+    assert shown == make_docs.picture_text(make_docs.plot()), "run `make docs`"
+    assert "recurrent_kernel" in shown
 
 
 def test_what_is_stale_is_noticed() -> None:

@@ -147,6 +147,8 @@ def check_document(document: Any, column: str) -> None:
     assert document["tensors"]
     for tensor in document["tensors"]:
         check_object(tensor, documented("A tensor", column))
+        for quantile in tensor.get("quantiles") or ():
+            check_object(quantile, documented("A quantile"))
     for heading, path in OBJECTS.items():
         if path[1] in documented("A tensor", column):
             found = list(objects_at(document, path))
@@ -240,6 +242,9 @@ def iter_documents(runs: Runs) -> Iterator[tuple[str, Any]]:
         yield "inspect", runs("inspect", "--check", out)
     yield "inspect", runs("inspect", "w/dense/kernel.npy")
     yield "inspect", runs("inspect", "foreign.h5")
+    for tensor in ("some/finite", "größe"):
+        yield "inspect", runs("inspect", "foreign.h5", tensor)
+    yield "inspect", runs("inspect", "w.h5", "dense/kernel", "--plot", "w.html")
     yield "inspect", runs("inspect", write_file_of_another_origin("w"))
 
 
@@ -299,13 +304,13 @@ def test_what_may_be_null_sometimes_is(runs: Runs) -> None:
     null_keys = {
         key
         for document in documents
-        for path in ([], ["tensors"], *OBJECTS.values())
+        for path in ([], ["tensors"], ["tensors", "quantiles"], *OBJECTS.values())
         if len(path) < 2 or path[1] in document["tensors"][0]
         for item in objects_at(document, path)
         for key, value in item.items()
         if value is None
     }
-    tables = ["What a command prints", "A tensor", *OBJECTS]
+    tables = ["What a command prints", "A tensor", "A quantile", *OBJECTS]
     assert null_keys == {
         key for heading in tables for key, types in documented(heading).items() if "null" in types
     }

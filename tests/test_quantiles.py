@@ -99,3 +99,11 @@ def test_no_zero_is_negative() -> None:
 def test_ranks_are_exact() -> None:
     # 0.07 * 100 is more than 7 in binary fractions, and its ceiling thus 8.
     assert [rank_of(percent, 100) for percent in range(101)] == [1, *range(1, 101)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_zeros_are_between_the_least_of_numbers(dtype: type[Any]) -> None:
+    least = np.finfo(dtype).smallest_subnormal
+    values = np.array([least, -0.0, -least, 0.0, -0.0, least, -least, np.nan, -0.0], dtype)
+    assert list(quantiles(values)) == judge(values)
+    assert list(quantiles(values)).count(0) == 2

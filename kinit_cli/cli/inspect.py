@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ import click
 
 from kinit_cli.cli.main import EXIT_DIFFERS, EXIT_FINE
 from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, tell_fault
+from kinit_cli.ordering import SORT_KEYS, sort_tensors
 
 if TYPE_CHECKING:
+    from kinit_cli.ordering import SortKey
     from kinit_cli.summary import FileSummary
 
 
@@ -20,7 +23,7 @@ def _parse_plot(ctx: click.Context, param: click.Parameter, value: str | None) -
         return None
     from kinit_cli.plotting import PLOT_FORMATS, plot_format
 
-    if plot_format(Path(value)) is None:
+    if plot_format(Path(value)) is None or value.endswith(os.sep):
         formats = ", ".join(f".{name}" for name in PLOT_FORMATS[:-1])
         raise click.BadParameter(
             f"expected a name that ends in {formats} or .{PLOT_FORMATS[-1]}, got {value!r}"
@@ -37,6 +40,13 @@ def _parse_plot(ctx: click.Context, param: click.Parameter, value: str | None) -
     help="Compare each tensor with its initializer and digest; exit code 1 if one differs.",
 )
 @click.option(
+    "--sort",
+    "sort_key",
+    type=click.Choice(SORT_KEYS),
+    metavar="KEY",
+    help="Order by name, or by size, mean, std, min or max, the largest first.",
+)
+@click.option(
     "--plot",
     metavar="OUT",
     callback=_parse_plot,
@@ -51,6 +61,7 @@ def command(
     file: str,
     pattern: str | None,
     check: bool,
+    sort_key: SortKey | None,
     plot: Path | None,
     force: bool,
     jobs: int | None,
@@ -84,6 +95,8 @@ def command(
             is_alone=True,
             is_close=pattern is not None and (as_json or not quiet),
         )
+    if sort_key is not None:
+        summary = replace(summary, tensors=sort_tensors(summary.tensors, sort_key))
     if plot is not None:
         from kinit_cli.plotting import write_plot
 

@@ -8,11 +8,17 @@ has no sign for is shown escaped.
 from __future__ import annotations
 
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinit_cli.plotting import layout
 from kinit_cli.plotting.gallery import (
+    BARS,
+    FAINT,
+    INK,
+    PALE,
+    RED,
     axis_labels,
     describe_absence,
     describe_kind,
@@ -30,8 +36,6 @@ if TYPE_CHECKING:
     from kinit_cli.plotting.gallery import Gallery
     from kinit_cli.plotting.layout import Box, PlacedPanel, Sheet, Style
 
-INK, FAINT, PALE = "#1f2328", "#656d76", "#d0d7de"
-BARS, RED = "#9cc3e6", "#c2222d"
 LEGEND_BARS, LEGEND_CURVE = "found", "expected of the initializer"
 LEGEND_FLAG = "NaN, Inf or a failed test"
 LEGEND_SCALE = "each panel has its own scales; in brackets what is expected"
@@ -68,29 +72,37 @@ def draw_gallery(gallery: Gallery, path: Path, format_name: PlotFormat) -> None:
     import matplotlib as mpl
     from matplotlib import style as mpl_style
 
-    is_paged = format_name == "pdf"
-    style = layout.style_for(gallery.n_panels, is_paged=is_paged)
-    sheets = layout.lay_out(gallery.sections, style, is_paged=is_paged)
+    style = layout.style_for(gallery.n_panels, is_paged=format_name == "pdf")
+    sheets = layout.lay_out(gallery.sections, style, is_paged=format_name == "pdf")
+    # Into memory first: where a file cannot be written on, what Matplotlib does on leaving it
+    # would hide the reason.
+    out = BytesIO()
     with mpl_style.context("default"), mpl.rc_context(_SETTINGS):
-        if is_paged:
-            _write_pages(gallery, sheets, style, path)
-            return
-        (sheet,) = sheets
-        scale = min(2.0, max(1.0, (_MAX_PIXELS / (sheet.width * sheet.height)) ** 0.5))
-        figure = _figure(gallery, sheet, style, "")
-        figure.savefig(
-            path,
-            format=format_name,
-            dpi=_DPI * scale,
-            facecolor="white",
-            metadata=_METADATA[format_name],
-        )
+        if format_name == "pdf":
+            _draw_pages(gallery, sheets, style, out)
+        else:
+            _draw_image(gallery, sheets[0], style, out, format_name)
+    path.write_bytes(out.getbuffer())
 
 
-def _write_pages(gallery: Gallery, sheets: list[Sheet], style: Style, path: Path) -> None:
+def _draw_image(
+    gallery: Gallery, sheet: Sheet, style: Style, out: BytesIO, format_name: PlotFormat
+) -> None:
+    scale = min(2.0, max(1.0, (_MAX_PIXELS / (sheet.width * sheet.height)) ** 0.5))
+    figure = _figure(gallery, sheet, style, "")
+    figure.savefig(
+        out,
+        format=format_name,
+        dpi=_DPI * scale,
+        facecolor="white",
+        metadata=_METADATA[format_name],
+    )
+
+
+def _draw_pages(gallery: Gallery, sheets: list[Sheet], style: Style, out: BytesIO) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
 
-    with PdfPages(path, metadata=_METADATA["pdf"]) as pages:
+    with PdfPages(out, metadata=_METADATA["pdf"]) as pages:
         for number, sheet in enumerate(sheets, 1):
             of_pages = f"page {number} of {len(sheets)}" if len(sheets) > 1 else ""
             pages.savefig(_figure(gallery, sheet, style, of_pages), dpi=_DPI, facecolor="white")
@@ -209,7 +221,7 @@ def _draw_texts(axes: Axes, placed: PlacedPanel, gallery: Gallery, style: Style)
     _write(axes, box.x, base, words, style.text_px, box.width, color=colour)
     mean, std = describe_moments(panel)
     base += 1.35 * style.text_px
-    words = f"{mean}   {std}" if style.has_mean else std
+    words = f"{mean}, {std}" if style.has_mean else std
     _write(axes, box.x, base, words, style.text_px, box.width, color=FAINT)
     absence = describe_absence(panel)
     if absence:

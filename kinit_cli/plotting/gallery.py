@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Align: TypeAlias = Literal["left", "center", "right"]
 
+INK, FAINT, PALE = "#1f2328", "#59636e", "#d0d7de"
+BARS, RED = "#9cc3e6", "#c2222d"
 #: Tensors in one picture: what fits into an image, or what a viewer can still open.
 MAX_TENSORS: dict[PlotFormat, int] = {"png": 2000, "svg": 2000, "pdf": 5000, "html": 20_000}
 

@@ -128,12 +128,12 @@ def style_for(n_panels: int, *, is_paged: bool) -> Style:
             has_mean=True,
         )
     return Style(
-        panel_width=150,
-        plot_height=46,
+        panel_width=153,
+        plot_height=44,
         name_px=10.5,
         text_px=9.5,
         heading_px=10.5,
-        gap=11,
+        gap=8,
         n_columns=10 if is_paged else max(10, min(round(sqrt(n_panels / 2)), 16)),
         n_unbroken=5,
         has_mean=False,

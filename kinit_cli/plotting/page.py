@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING
 
 from kinit_cli.panels import split_path
 from kinit_cli.plotting.gallery import (
+    BARS,
+    FAINT,
+    INK,
+    PALE,
+    RED,
     axis_labels,
     describe_absence,
     describe_kind,
@@ -28,12 +33,13 @@ if TYPE_CHECKING:
 _MAX_NAME_LENGTH = 2000
 #: A picture with more layers has its list of contents closed.
 _MAX_OPEN_CONTENTS = 40
-_WIDTH, _HEIGHT = 260.0, 80.0
+_WIDTH, _HEIGHT = 280.0, 80.0
 _BOX = Box(x=0, y=1, width=_WIDTH, height=_HEIGHT)
 
-_STYLE = """\
-:root { color-scheme: light dark; --ink: #1f2328; --faint: #59636e; --pale: #d0d7de;
-  --bars: #9cc3e6; --red: #c2222d; --page: #fff; }
+_STYLE = f""":root {{ color-scheme: light dark; --ink: {INK}; --faint: {FAINT}; --pale: {PALE};
+  --bars: {BARS}; --red: {RED}; --page: #fff; }}
+"""
+_STYLE += """\
 @media (prefers-color-scheme: dark) { :root { --ink: #f0f3f6; --faint: #9ea7b3; --pale: #3d444d;
   --bars: #31618f; --red: #ff7b72; --page: #0d1117; } }
 body { margin: 1.5rem; font: 13px/1.4 system-ui, sans-serif; color: var(--ink);
@@ -49,13 +55,14 @@ summary { cursor: pointer; font-weight: 600; color: var(--faint);
 nav summary { border: 0; margin: 0; }
 section { content-visibility: auto; contain-intrinsic-size: auto 12rem; }
 .panels { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; }
-figure { margin: 0; width: 260px; padding: 2px 5px; border: 1.5px solid transparent; }
+figure { margin: 0; width: 280px; padding: 2px 5px; border: 1.5px solid transparent;
+  display: flex; flex-direction: column; justify-content: space-between; }
 figure.flagged { border-color: var(--red); }
 figcaption b { font-size: 14px; }
 figcaption span, .axis { display: block; color: var(--faint); font-size: 12px;
   white-space: pre-wrap; }
 .red { color: var(--red) !important; }
-svg { display: block; width: 260px; height: 82px; overflow: visible; }
+svg { display: block; width: 280px; height: 82px; overflow: visible; }
 .axis { display: flex; justify-content: space-between; border-top: 1px solid var(--faint); }
 .axis.middle { justify-content: center; }
 .bars { fill: var(--bars); }
@@ -140,7 +147,7 @@ def _figure(panel: Panel, number: int, gallery: Gallery) -> Iterator[str]:
         yield f'<span class="red"{why}>{escape(flags)}</span>'
     initializer = f", {_name(tensor.initializer)}" if tensor.initializer else ""
     yield f"<span>{escape(describe_kind(panel, gallery))}{initializer}</span>"
-    yield f"<span>{escape('   '.join(describe_moments(panel)))}</span></figcaption>\n"
+    yield f"<span>{escape(', '.join(describe_moments(panel)))}</span></figcaption>\n"
     yield from _plot(panel)
     yield "</figure>\n"
 
@@ -152,10 +159,10 @@ def _plot(panel: Panel) -> Iterator[str]:
         return
     placed = PlacedPanel(panel=panel, box=_BOX, plot=_BOX)
     yield f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT + 2:g}" role="img">'
-    yield f'<path class="bars" d="M{_points(bar_outline(placed))}Z"/>'
+    yield f'<path class="bars" fill="{BARS}" d="M{_points(bar_outline(placed))}Z"/>'
     curve = curve_line(placed)
     if curve:
-        yield f'<polyline class="curve" points="{_points(curve)}"/>'
+        yield f'<polyline class="curve" fill="none" stroke="{INK}" points="{_points(curve)}"/>'
     labels = axis_labels(panel)
     middle = " middle" if len(labels) == 1 else ""
     words = "".join(f"<span>{escape(label)}</span>" for _, label, _ in labels)
