@@ -11,9 +11,11 @@ import click
 
 from kinit_cli.cli.main import EXIT_DIFFERS, EXIT_FINE
 from kinit_cli.cli.options import echo_json, jobs_option, json_option, quiet_option, tell_fault
-from kinit_cli.ordering import SORT_KEYS, sort_tensors
+from kinit_cli.grouping import group_tensors
+from kinit_cli.ordering import GROUP_SORT_KEYS, SORT_KEYS, sort_groups, sort_tensors
 
 if TYPE_CHECKING:
+    from kinit_cli.grouping import TensorGroup
     from kinit_cli.ordering import SortKey
     from kinit_cli.summary import FileSummary
 
@@ -47,6 +49,12 @@ def _parse_plot(ctx: click.Context, param: click.Parameter, value: str | None) -
     help="Order by name, or by size, mean, std, min or max, the largest first.",
 )
 @click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Join tensors whose paths agree in the first N parts.",
+)
+@click.option(
     "--plot",
     metavar="OUT",
     callback=_parse_plot,
@@ -62,6 +70,7 @@ def command(
     pattern: str | None,
     check: bool,
     sort_key: SortKey | None,
+    depth: int | None,
     plot: Path | None,
     force: bool,
     jobs: int | None,
@@ -76,6 +85,8 @@ def command(
     """
     if force and plot is None:
         raise click.UsageError("'--force' is for '--plot'.")
+    if depth is not None and sort_key not in (None, *GROUP_SORT_KEYS):
+        raise click.UsageError(f"'--depth' goes with '--sort name' or 'size', not {sort_key!r}.")
     from kinit_cli.inspect import inspect_file
     from kinit_cli.render_progress import make_progress
     from kinit_cli.workers import default_jobs
@@ -93,7 +104,7 @@ def command(
             progress=advance,
             on_fault=tell_fault,
             is_alone=True,
-            is_close=pattern is not None and (as_json or not quiet),
+            is_close=pattern is not None and depth is None and (as_json or not quiet),
         )
     if sort_key is not None:
         summary = replace(summary, tensors=sort_tensors(summary.tensors, sort_key))
@@ -102,15 +113,22 @@ def command(
 
         notes = write_plot(summary, plot, force=force)
         summary = replace(summary, notes=(*summary.notes, *notes))
+    groups = None if depth is None else sort_groups(group_tensors(summary.tensors, depth), sort_key)
     if as_json:
-        echo_json("inspect", _document(summary, plot))
+        echo_json("inspect", _document(summary, plot, groups))
     elif not quiet:
-        _render(summary, pattern)
+        _render(summary, pattern, groups)
     return EXIT_DIFFERS if summary.tests and summary.tests.is_failure else EXIT_FINE
 
 
-def _render(summary: FileSummary, pattern: str | None) -> None:
-    if pattern is not None and len(summary.tensors) == 1:
+def _render(
+    summary: FileSummary, pattern: str | None, groups: tuple[TensorGroup, ...] | None
+) -> None:
+    if groups is not None:
+        from kinit_cli.render_groups import render_groups
+
+        render_groups(summary, groups)
+    elif pattern is not None and len(summary.tensors) == 1:
         from kinit_cli.render_close_up import render_close_up
 
         render_close_up(summary)
@@ -120,13 +138,20 @@ def _render(summary: FileSummary, pattern: str | None) -> None:
         render_summary(summary)
 
 
-def _document(summary: FileSummary, plot: Path | None) -> dict[str, Any]:
+def _document(
+    summary: FileSummary, plot: Path | None, groups: tuple[TensorGroup, ...] | None
+) -> dict[str, Any]:
     """Give what is only told of a file that is inspected as well."""
     document = summary.to_json()
     tensors = [
         {**tensor.to_json(), **_close_up_json(summary, tensor)} for tensor in summary.tensors
     ]
-    return {**document, "plot": None if plot is None else str(plot), "tensors": tensors}
+    return {
+        **document,
+        "plot": None if plot is None else str(plot),
+        "groups": None if groups is None else [group.to_json() for group in groups],
+        "tensors": tensors,
+    }
 
 
 def _close_up_json(summary: FileSummary, tensor: Any) -> dict[str, Any]:
