@@ -37,6 +37,7 @@ from kinit_cli.formats.temporaries import (
     temporary_beside,
     turn,
 )
+from kinit_cli.interrupts import deferred
 
 
 def check_is_not_spec(target: Path, spec: str | os.PathLike[str]) -> None:
@@ -60,6 +61,11 @@ def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
         It exists and `force` is off; it is of another kind; or it is a directory with files that
         kinit did not write.
     """
+    with _told(target, "{}; nothing was changed"):
+        _check_target(target, is_directory=is_directory, force=force)
+
+
+def _check_target(target: Path, *, is_directory: bool, force: bool) -> None:
     parent = Path(os.path.realpath(target)).parent
     if not parent.is_dir():
         raise OutputError(f"{target}: expected a folder {target.parent}, got none; create it first")
@@ -157,10 +163,11 @@ def staged(target: Path, *, is_directory: bool, force: bool) -> Iterator[Path]:
             yield temporary
             sync_tree(temporary)
             take_mode(temporary, target)
-            if is_directory:
-                _put_directory(temporary, target, force=force)
-            else:
-                _put_file(temporary, target, force=force)
+            with deferred():
+                if is_directory:
+                    _put_directory(temporary, target, force=force)
+                else:
+                    _put_file(temporary, target, force=force)
         with _told(shown, _NOT_SYNCED):
             sync_folder(target.parent)
 
@@ -183,7 +190,7 @@ def staged_pair(target: Path, beside: Path, *, force: bool) -> Iterator[tuple[Pa
             for temporary, place in ((first, target), (second, beside)):
                 sync_tree(temporary)
                 take_mode(temporary, place)
-            with turn(target):
+            with turn(target), deferred():
                 _put_pair((first, second), (target, beside), force=force)
         with _told(shown, _NOT_SYNCED):
             sync_folder(target.parent)
