@@ -39,7 +39,7 @@ def deferred() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # no signal is heard on other threads
         return
-    handlers = {number: signal.getsignal(number) for number in _HEARD}
+    handlers = {int(number): signal.getsignal(number) for number in _HEARD}
     # What a signal does without Python, ending the process or nothing, it does at once.
     ours = {number: handler for number, handler in handlers.items() if callable(handler)}
     waiting: list[tuple[int, FrameType | None]] = []

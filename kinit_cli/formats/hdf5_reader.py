@@ -12,7 +12,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,9 @@ class Hdf5File(WeightsFile):
         """Let go of the file; a second call does nothing."""
         with self._lock:
             self._open_datasets.clear()
-            self._file.close()
+            # Nothing was written that could be lost.
+            with suppress(OSError, RuntimeError, ValueError):
+                self._file.close()
 
     def read(
         self, entry: TensorEntry, start: int, stop: int, memory: NDArray[np.uint8] | None = None

@@ -12,10 +12,10 @@ from pathlib import Path
 SPEC = """\
 name: net
 layers:
-  - {name: hidden, type: Dense, input_shape: [20], config: {units: 30}}
-  - {name: out, type: Dense, input_shape: [30], config: {units: 5}}
+  - {name: hidden, type: Dense, input_shape: [20], config: {units: UNITS}}
+  - {name: out, type: Dense, input_shape: [UNITS], config: {units: UNITS}}
 """
-ONE_TENSOR = "name: one\nlayers: [{name: a, weights: {kernel: {shape: [40, 30]}}}]\n"
+ONE_TENSOR = "name: one\nlayers: [{name: a, weights: {kernel: {shape: [UNITS, UNITS]}}}]\n"
 _ENGINE = ("--engine", "numpy", "-j", "1")
 
 #: A file's place in a folder -> what is in it.
@@ -73,10 +73,10 @@ OUTPUTS = (
 )
 
 
-def write_specs(folder: Path) -> None:
+def write_specs(folder: Path, units: int) -> None:
     """Write what the outputs are made from."""
-    (folder / "net.yaml").write_text(SPEC, encoding="utf-8")
-    (folder / "one.yaml").write_text(ONE_TENSOR, encoding="utf-8")
+    for name, text in (("net.yaml", SPEC), ("one.yaml", ONE_TENSOR)):
+        (folder / name).write_text(text.replace("UNITS", str(units)), encoding="utf-8")
 
 
 def snapshot(folder: Path) -> Snapshot:

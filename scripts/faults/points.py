@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from faults.client import Fault
 from faults.judge import NEW_SEED, Bench, Row
@@ -44,7 +45,7 @@ def failing_calls(
     bench: Bench, row: Row, output: Output, *, has_old: bool, names: Sequence[str], number: int
 ) -> None:
     """Let each of the calls with these names fail in turn."""
-    calls = _calls(bench, output, has_old=has_old)
+    calls = count_calls(bench, output, has_old=has_old)
     for nth in (n for n, call in enumerate(calls, start=1) if call in names):
         fault = Fault(action="fail", nth=nth, number=number)
         _inject(bench, row, output, fault, has_old=has_old)
@@ -52,13 +53,19 @@ def failing_calls(
 
 def disk_fills(bench: Bench, row: Row, output: Output, *, has_old: bool) -> None:
     """Let all that takes room fail from each call on."""
-    for nth in range(1, len(_calls(bench, output, has_old=has_old)) + 1):
+    for nth in range(1, len(count_calls(bench, output, has_old=has_old)) + 1):
         fault = Fault(action="fail on", nth=nth, number=errno.ENOSPC)
         _inject(bench, row, output, fault, has_old=has_old)
 
 
-def iter_rows(bench: Bench, outputs: Sequence[Output]) -> Iterator[Row]:
-    """Make the rows of faults at every call."""
+def iter_rows(bench: Bench, outputs: Sequence[Output], some: Sequence[Output]) -> Iterator[Row]:
+    """Make the rows of faults at every call.
+
+    Parameters
+    ----------
+    some : sequence of Output
+        Those for faults that differ little from another.
+    """
     for number, what in (
         (signal.SIGKILL, "SIGKILL"),
         (signal.SIGTERM, "SIGTERM"),
@@ -66,20 +73,19 @@ def iter_rows(bench: Bench, outputs: Sequence[Output]) -> Iterator[Row]:
         (signal.SIGHUP, "SIGHUP"),
     ):
         row = Row(fault=what, how=_EACH)
-        # It is heard as SIGTERM is.
-        for output, has_old in _both(outputs[:1] if number == signal.SIGHUP else outputs):
+        for output, has_old in both(outputs if number == signal.SIGKILL else some):
             crash_points(bench, row, output, has_old=has_old, number=number)
         yield row
-    for names, number, what in _ERRORS:
-        row = Row(fault=what, how=f"{errno.errorcode[number]}, {_EACH}")
-        for output, has_old in _both(outputs):
-            failing_calls(bench, row, output, has_old=has_old, names=names, number=number)
+    for names, error, what in _ERRORS:
+        row = Row(fault=what, how=f"{errno.errorcode[error]}, {_EACH}")
+        for output, has_old in both(outputs):
+            failing_calls(bench, row, output, has_old=has_old, names=names, number=error)
         yield row
     row = Row(fault="a disk that is full from then on", how=f"ENOSPC, {_EACH}")
-    for output, has_old in _both(outputs):
+    for output, has_old in both(some):
         disk_fills(bench, row, output, has_old=has_old)
     yield row
-    yield from _iter_poor_systems(bench, outputs)
+    yield from _iter_poor_systems(bench, some)
 
 
 def _iter_poor_systems(bench: Bench, outputs: Sequence[Output]) -> Iterator[Row]:
@@ -88,25 +94,25 @@ def _iter_poor_systems(bench: Bench, outputs: Sequence[Output]) -> Iterator[Row]
         ("renameat2 linkat link", "SIGKILL where there are no hard links either"),
     ):
         row = Row(fault=what, how=f"{unknown}: EOPNOTSUPP; {_EACH}")
-        for output, has_old in _both(outputs):
+        for output, has_old in both(outputs):
             crash_points(
                 bench, row, output, has_old=has_old, number=signal.SIGKILL, unknown=unknown
             )
         yield row
 
 
-def _both(outputs: Sequence[Output]) -> Iterator[tuple[Output, bool]]:
+def both(outputs: Sequence[Output]) -> Iterator[tuple[Output, bool]]:
+    """Give every output without and with an old target."""
     for output in outputs:
         yield output, False
         yield output, True
 
 
-def _calls(bench: Bench, output: Output, *, has_old: bool) -> tuple[str, ...]:
-    for seed in (1, NEW_SEED):
-        bench.reference(output, seed)
-    bench.prepare(output, has_old=has_old)
+def count_calls(bench: Bench, output: Output, *, has_old: bool, **options: Any) -> tuple[str, ...]:
+    """Give the calls of a run that nothing is put in the way of."""
+    bench.prepare(output, has_old=has_old, **options)
     argv = output.argv(bench.folder, seed=NEW_SEED, force=has_old)
-    ended = bench.worker.run(argv, bench.folder)
+    ended = bench.worker.run(argv, bench.folder, **options)
     if ended.code or not ended.calls:
         raise AssertionError(f"{argv}: {ended}")
     return ended.calls
@@ -116,8 +122,6 @@ def _inject(
     bench: Bench, row: Row, output: Output, fault: Fault, *, has_old: bool, unknown: str = ""
 ) -> int:
     """Make one run with a fault and judge it; give the number of its calls."""
-    for seed in (1, NEW_SEED):
-        bench.reference(output, seed)
     bench.prepare(output, has_old=has_old)
     argv = output.argv(bench.folder, seed=NEW_SEED, force=has_old)
     ended = bench.worker.run(argv, bench.folder, fault, unknown=unknown)

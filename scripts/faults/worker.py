@@ -75,7 +75,7 @@ def _run_child(request: dict[str, Any], place: Path) -> NoReturn:
         # Computed once in a process, and the worker has computed it before.
         tempfile.tempdir = request.get("environment", {}).get("TMPDIR")
         if request.get("ignores_free_space"):
-            shutil.disk_usage = lambda path: shutil._ntuple_diskusage(0, 0, 10**15)  # type: ignore
+            shutil.disk_usage = lambda path: shutil._ntuple_diskusage(0, 0, 10**15)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else _interrupt)
         if request.get("is_unprivileged"):
