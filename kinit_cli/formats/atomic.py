@@ -265,7 +265,7 @@ def _put_pair(temporaries: tuple[Path, Path], targets: tuple[Path, Path], *, for
             sync_folder(target.parent)
         if force and target.exists():
             locks.enter_context(held(target))
-            _replace(temporaries[0], target, undo)
+            _replace(temporaries[0], target, undo, old_beside)
         else:
             _put_file(temporaries[0], target, force=False)
             undo.callback(target.unlink)
@@ -275,15 +275,16 @@ def _put_pair(temporaries: tuple[Path, Path], targets: tuple[Path, Path], *, for
         remove(old_beside)
 
 
-def _replace(temporary: Path, target: Path, undo: ExitStack) -> None:
+def _replace(temporary: Path, target: Path, undo: ExitStack, old_beside: Path) -> None:
     if swap_in_one_step(temporary, target):
         undo.callback(swap_in_one_step, temporary, target)
         return
     temporary.replace(target)
     # What was there is gone; the old description must not come back to the new file.
     undo.pop_all()
-    undo.callback(_say_half_done, target)
+    undo.callback(_say_half_done, target, old_beside)
 
 
-def _say_half_done(target: Path) -> None:
+def _say_half_done(target: Path, old_beside: Path) -> None:
+    remove(old_beside)
     raise OutputError(f"{target}: it is complete and in place, but without its manifest; run again")
