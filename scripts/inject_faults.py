@@ -32,11 +32,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="kills at random moments")
     parser.add_argument("--rounds", type=int, default=10, help="of runs at once, for each output")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only faults with this text")
     parser.add_argument("--quick", action="store_true", help="one output; nothing is written")
     options = parser.parse_args()
     rows = []
     with Worker() as worker:
         for row in _iter_rows(worker, options):
+            if not row.n:
+                continue
             rows.append(row)
             print(f"{row.n:6,}  {row.fault}: {len(row.violations)} violations", flush=True)
             for violation in row.violations[:5]:
@@ -49,12 +52,13 @@ def main() -> int:
 def _iter_rows(worker: Worker, options: argparse.Namespace) -> Iterator[Row]:
     outputs, some = (OUTPUTS[:1], OUTPUTS[:1]) if options.quick else (OUTPUTS, _SOME)
     with tempfile.TemporaryDirectory() as slow:
-        big = Bench(Path(slow), worker, units=_BIG_UNITS)
+        big = Bench(Path(slow), worker, units=_BIG_UNITS, only=options.only)
         yield kills.random_kills(big, outputs, options.kills)
-        yield from kills.iter_stdout_rows(big, Path(slow, "net.yaml"))
+        if not options.only:
+            yield from kills.iter_stdout_rows(big, Path(slow, "net.yaml"))
     # Thousands of runs, for which a disk would be too slow.
     with tempfile.TemporaryDirectory(dir=_FAST if _FAST.is_dir() else None) as fast:
-        bench = Bench(Path(fast), worker)
+        bench = Bench(Path(fast), worker, only=options.only)
         yield from points.iter_rows(bench, outputs, some)
         yield from systems.iter_rows(bench, outputs, some)
         yield from races.iter_rows(bench, outputs, options.rounds)

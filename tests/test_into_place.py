@@ -83,7 +83,7 @@ def test_where_names_cannot_be_swapped_a_pair_says_what_is_missing(
     write_pair(tmp_path, "old")
     monkeypatch.setattr(renaming.sys, "platform", "other")
     monkeypatch.setattr(renaming.os, "link", fails(errno.EIO))
-    with pytest.raises(OutputError, match="in place, but without its manifest; run again"):
+    with pytest.raises(OutputError, match="it is whole, but without its manifest; run again"):
         write_pair(tmp_path, "new")
     assert contents(tmp_path) == {"w.npy": "new array"}
     monkeypatch.undo()

@@ -19,6 +19,7 @@ from faults.outputs import OUTPUTS, Output, Snapshot, is_temporary, snapshot, vi
 
 OLD_SEED, NEW_SEED = 1, 2
 _SIDECAR = ".kinit.json"
+_BARE = "it is whole, but without its manifest; run again"
 _NOT_SYNCED = "it is complete and in place, but the system could not sync its folder"
 
 
@@ -57,8 +58,9 @@ class Row:
 class Bench:
     """A folder with the specs, the two states of every output, and the worker."""
 
-    def __init__(self, root: Path, worker: Worker, *, units: int = 30) -> None:
+    def __init__(self, root: Path, worker: Worker, *, units: int = 30, only: str = "") -> None:
         self.worker = worker
+        self._only = only
         self.folder = root / "out"
         self._references: dict[tuple[str, int], Snapshot] = {}
         root.chmod(0o755)
@@ -67,6 +69,10 @@ class Bench:
             argv = [*OUTPUTS[0].argv(root / "x", seed=seed, force=True)]
             argv[argv.index("-o") + 1] = str(root / f"source{seed}.h5")
             self.run_soundly(argv)
+
+    def wants(self, row: Row) -> bool:
+        """Tell whether a row is one of those that are asked for."""
+        return self._only in row.fault
 
     def move(self, root: Path) -> None:
         """Go to another folder, where the specs are copied to."""
@@ -168,7 +174,8 @@ def _fault(state: str | None, ended: Ended) -> str | None:
     if ended.code < 0:
         return None if ended.code == -9 else "a signal ended it"
     if state == "bare":
-        return "there is no manifest beside the array"
+        is_told = ended.code == 2 and _BARE in ended.stderr
+        return None if is_told else "there is no manifest beside the array"
     if ended.code == 0:
         return None if state == "new" else "it said that all is well"
     if ended.code in (130, 143):

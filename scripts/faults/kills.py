@@ -22,7 +22,7 @@ def random_kills(bench: Bench, outputs: Sequence[Output], rounds: int, seed: int
     )
     rng = random.Random(seed)
     usual: dict[str, float] = {}
-    for index in range(rounds):
+    for index in range(rounds if bench.wants(row) else 0):
         output = outputs[index % len(outputs)]
         has_old = (index // len(outputs)) % 2 == 1
         if output.name not in usual:

@@ -84,7 +84,14 @@ def _outputs(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write(folder: Path, rows: Sequence[Row], about: Mapping[str, str]) -> None:
-    """Write what was found, and the page of it."""
+    """Write what was found, and the page of it; faults that were not tried again stay."""
+    file = folder / "reliability.json"
     text = to_json(rows, about)
-    (folder / "reliability.json").write_text(text, encoding="utf-8")
+    if file.exists():
+        before, now = (json.loads(each)["rows"] for each in (file.read_text("utf-8"), text))
+        tried = {row["fault"]: row for row in now}
+        merged = [tried.pop(row["fault"], row) for row in before] + list(tried.values())
+        found = {"about": about, "rows": merged}
+        text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8")
     (folder / "reliability.md").write_text(render(text), encoding="utf-8")

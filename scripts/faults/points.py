@@ -33,6 +33,8 @@ def crash_points(
     bench: Bench, row: Row, output: Output, *, has_old: bool, number: int, unknown: str = ""
 ) -> None:
     """Send a run a signal before each of its calls in turn."""
+    if not bench.wants(row):
+        return
     nth = 0
     while True:
         nth += 1
@@ -45,6 +47,8 @@ def failing_calls(
     bench: Bench, row: Row, output: Output, *, has_old: bool, names: Sequence[str], number: int
 ) -> None:
     """Let each of the calls with these names fail in turn."""
+    if not bench.wants(row):
+        return
     calls = count_calls(bench, output, has_old=has_old)
     for nth in (n for n, call in enumerate(calls, start=1) if call in names):
         fault = Fault(action="fail", nth=nth, number=number)
@@ -53,6 +57,8 @@ def failing_calls(
 
 def disk_fills(bench: Bench, row: Row, output: Output, *, has_old: bool) -> None:
     """Let all that takes room fail from each call on."""
+    if not bench.wants(row):
+        return
     for nth in range(1, len(count_calls(bench, output, has_old=has_old)) + 1):
         fault = Fault(action="fail on", nth=nth, number=errno.ENOSPC)
         _inject(bench, row, output, fault, has_old=has_old)

@@ -37,6 +37,8 @@ def iter_rows(bench: Bench, outputs: Sequence[Output], rounds: int) -> Iterator[
 def _race(
     bench: Bench, row: Row, output: Output, n_runs: int, *, force: bool, has_old: bool
 ) -> None:
+    if not bench.wants(row):
+        return
     seeds = range(_FIRST_SEED, _FIRST_SEED + n_runs)
     complete = [bench.reference(output, seed) for seed in seeds]
     bench.clear()

@@ -35,6 +35,8 @@ def iter_rows(bench: Bench, outputs: Sequence[Output]) -> Iterator[Row]:
 def _read(
     bench: Bench, row: Row, output: Output, command: str, fault: Fault, vandal: str | None
 ) -> None:
+    if not bench.wants(row):
+        return
     bench.prepare(output, has_old=True)
     target = f"{bench.folder}/{output.target.rstrip('/')}"
     others = [target] if command == "diff" else []

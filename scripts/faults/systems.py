@@ -50,6 +50,8 @@ def stopped(
     **options: Any,
 ) -> None:
     """Stop a run before each call in turn, let the vandal in, and judge what came of it."""
+    if not bench.wants(row):
+        return
     n_calls = len(count_calls(bench, output, has_old=has_old, **options))
     for nth in range(1, n_calls + 1):
         bench.prepare(output, has_old=has_old, **options)
@@ -71,6 +73,8 @@ def before(
     **options: Any,
 ) -> None:
     """Let the vandal in, make a run and judge what came of it."""
+    if not bench.wants(row):
+        return
     bench.prepare(output, has_old=has_old, **options)
     subprocess.run(vandal, shell=True, check=True)
     argv = output.argv(bench.folder, seed=NEW_SEED, force=has_old)
@@ -111,6 +115,8 @@ def iter_rows(bench: Bench, outputs: Sequence[Output], some: Sequence[Output]) -
 
 def _limited(bench: Bench, row: Row, output: Output, limit: int, *, has_old: bool) -> None:
     """Run in a process of its own: what it says goes to pipes, which have no such limit."""
+    if not bench.wants(row):
+        return
     bench.prepare(output, has_old=has_old)
     argv = output.argv(bench.folder, seed=NEW_SEED, force=has_old)
     ended = run_process(argv, lambda: _limit_files(limit))
