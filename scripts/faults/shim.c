@@ -27,7 +27,7 @@ static atomic_int n_calls;
 void fault_arm(const char *where, int what, int nth, int value, const char *unknown, int reads,
                const char *log_path)
 {
-    snprintf(unknown_calls, sizeof unknown_calls, "%s", unknown);
+    snprintf(unknown_calls, sizeof unknown_calls, " %s ", unknown);
     log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     action = what;
     first = nth;
@@ -62,7 +62,8 @@ static int meets(const char *name, const char *path, int fd, int can_fail_on)
     int nth, saved = errno;
     if (!concerns(path, fd))
         return 0;
-    if (strstr(unknown_calls, name)) {
+    snprintf(line, sizeof line, " %s ", name);
+    if (strstr(unknown_calls, line)) {
         errno = EOPNOTSUPP;
         return 1;
     }
