@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test check bench fuzz docs clean
+.PHONY: demo test check bench fuzz faults docs clean
 
 demo: $(VENV)/installed
 	mkdir -p demo_out
@@ -29,6 +29,10 @@ bench: $(VENV)/bench
 
 fuzz: $(VENV)/test
 	KINIT_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests -k fuzz $(PYTEST_ARGS)
+
+# Needs a C compiler; some faults need root, too. About a quarter of an hour.
+faults: $(VENV)/installed
+	$(BIN)/python scripts/inject_faults.py $(FAULTS_ARGS)
 
 docs: $(VENV)/installed
 	$(BIN)/python scripts/make_docs.py

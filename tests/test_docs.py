@@ -64,6 +64,7 @@ def test_the_pages_are_there() -> None:
         "keras.md",
         "import.md",
         "keras-models.md",
+        "reliability.md",
         "spec.md",
         "stream.md",
         "verify.md",

@@ -15,8 +15,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from kinit_cli.errors import OutputError
@@ -37,6 +38,7 @@ from kinit_cli.formats.temporaries import (
     temporary_beside,
     turn,
 )
+from kinit_cli.interrupts import deferred
 
 
 def check_is_not_spec(target: Path, spec: str | os.PathLike[str]) -> None:
@@ -60,6 +62,11 @@ def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
         It exists and `force` is off; it is of another kind; or it is a directory with files that
         kinit did not write.
     """
+    with _told(target, "{}; nothing was changed"):
+        _check_target(target, is_directory=is_directory, force=force)
+
+
+def _check_target(target: Path, *, is_directory: bool, force: bool) -> None:
     parent = Path(os.path.realpath(target)).parent
     if not parent.is_dir():
         raise OutputError(f"{target}: expected a folder {target.parent}, got none; create it first")
@@ -157,10 +164,11 @@ def staged(target: Path, *, is_directory: bool, force: bool) -> Iterator[Path]:
             yield temporary
             sync_tree(temporary)
             take_mode(temporary, target)
-            if is_directory:
-                _put_directory(temporary, target, force=force)
-            else:
-                _put_file(temporary, target, force=force)
+            with deferred():
+                if is_directory:
+                    _put_directory(temporary, target, force=force)
+                else:
+                    _put_file(temporary, target, force=force)
         with _told(shown, _NOT_SYNCED):
             sync_folder(target.parent)
 
@@ -183,7 +191,7 @@ def staged_pair(target: Path, beside: Path, *, force: bool) -> Iterator[tuple[Pa
             for temporary, place in ((first, target), (second, beside)):
                 sync_tree(temporary)
                 take_mode(temporary, place)
-            with turn(target):
+            with turn(target), deferred():
                 _put_pair((first, second), (target, beside), force=force)
         with _told(shown, _NOT_SYNCED):
             sync_folder(target.parent)
@@ -249,34 +257,50 @@ def _came_meanwhile(target: Path) -> OutputError:
 def _put_pair(temporaries: tuple[Path, Path], targets: tuple[Path, Path], *, force: bool) -> None:
     """Take the old description away, put the file in place, then the new description."""
     target, beside = targets
-    with ExitStack() as locks, ExitStack() as undo:
-        old_beside = name_for_garbage(target)
-        if force and beside.exists():
-            locks.enter_context(held(beside))
-            beside.rename(old_beside)
-            undo.callback(old_beside.rename, beside)
+    old_beside = name_for_garbage(target)
+    undo: list[Callable[[], object]] = []
+    with ExitStack() as locks:
+        try:
+            if force and beside.exists():
+                locks.enter_context(held(beside))
+                beside.rename(old_beside)
+                undo.append(partial(old_beside.rename, beside))
+                sync_folder(target.parent)
+            if force and target.exists():
+                locks.enter_context(held(target))
+                _replace(temporaries[0], target, undo)
+            else:
+                _put_file(temporaries[0], target, force=False)
+                undo.append(target.unlink)
             sync_folder(target.parent)
-        if force and target.exists():
-            locks.enter_context(held(target))
-            _replace(temporaries[0], target, undo)
-        else:
-            _put_file(temporaries[0], target, force=False)
-            undo.callback(target.unlink)
-        sync_folder(target.parent)
-        _put_file(temporaries[1], beside, force=False)
-        undo.pop_all()
-        remove(old_beside)
+            _put_file(temporaries[1], beside, force=False)
+        except BaseException as error:
+            _undo_all(undo, target, error)
+            raise
+        finally:
+            remove(old_beside)
 
 
-def _replace(temporary: Path, target: Path, undo: ExitStack) -> None:
+def _replace(temporary: Path, target: Path, undo: list[Callable[[], object]]) -> None:
     if swap_in_one_step(temporary, target):
-        undo.callback(swap_in_one_step, temporary, target)
+        undo.append(partial(swap_in_one_step, temporary, target))
         return
     temporary.replace(target)
-    # What was there is gone; the old description must not come back to the new file.
-    undo.pop_all()
-    undo.callback(_say_half_done, target)
+    undo.append(_no_way_back)
 
 
-def _say_half_done(target: Path) -> None:
-    raise OutputError(f"{target}: it is complete and in place, but without its manifest; run again")
+def _no_way_back() -> None:
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def _undo_all(undo: list[Callable[[], object]], target: Path, error: BaseException) -> None:
+    """Undo what was done, last first; after a step that cannot be undone, none."""
+    try:
+        for step in reversed(undo):
+            step()
+    except OSError as failed:
+        # An old description must not come back to a new file.
+        reason = _reason(error) if isinstance(error, OSError) else _reason(failed)
+        raise OutputError(
+            f"{target}: {reason}; it is whole, but without its manifest; run again"
+        ) from error

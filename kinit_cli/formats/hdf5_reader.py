@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +52,9 @@ class Hdf5File(WeightsFile):
         self._end_session()
         with self._lock:
             if self._descriptor is not None:
-                os.close(self._descriptor)
+                # Nothing was written that could be lost.
+                with suppress(OSError):
+                    os.close(self._descriptor)
                 self._descriptor = None
 
     def read(

@@ -24,11 +24,27 @@ from kinit_cli.formats.safetensors_types import (
 #: The names that kinit gives to shards; an index may be anybody's.
 _KERAS_SHARD = re.compile(r"model_[0-9]{5,}\.weights\.h5")
 _SAFETENSORS_SHARD = re.compile(r"model-[0-9]{5,}-of-[0-9]{5,}\.safetensors")
-_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+#: What is no manifest; one that the system does not let us read is another thing.
+_FAULTS = (
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 
 
 def owned_files(directory: Path) -> set[str]:
-    """Give the files, relative to the directory, that its manifest accounts for."""
+    """Give the files, relative to the directory, that its manifest accounts for.
+
+    Raises
+    ------
+    OSError
+        There is a manifest, and it cannot be read.
+    """
     for find in (_tensor_files, _keras_shards, _safetensors_shards, _safetensors_file):
         try:
             return find(directory)

@@ -64,8 +64,9 @@ def swap_directories(temporary: Path, target: Path) -> None:
 
 
 def take_mode(temporary: Path, target: Path) -> None:
-    """Give a temporary the permissions of what it will replace."""
-    with suppress(FileNotFoundError):
+    """Give a temporary the permissions of what it will replace, if there is such a thing."""
+    # On some file systems all files have the same ones; without, the file stays private.
+    with suppress(OSError):
         temporary.chmod(stat.S_IMODE(target.stat().st_mode))
 
 

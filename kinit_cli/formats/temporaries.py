@@ -33,7 +33,7 @@ def temporary_beside(target: Path, *, is_directory: bool) -> Iterator[Path]:
         try:
             remove(path)
         finally:
-            os.close(lock)
+            _close(lock)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def held(path: Path) -> Iterator[bool]:
     try:
         yield _try_lock(descriptor) is True
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def turn(target: Path) -> Iterator[None]:
         try:
             remove(path)
         finally:
-            os.close(descriptor)
+            _close(descriptor)
 
 
 def name_for_old(target: Path) -> Path:
@@ -138,7 +138,7 @@ def _create(target: Path, *, is_directory: bool) -> tuple[Path, int]:
         if _try_lock(descriptor) is not False and _is_at(descriptor, path):
             return path, descriptor
         # Another run swept it in the moment before it was locked.
-        os.close(descriptor)
+        _close(descriptor)
 
 
 def _wait_for(path: Path) -> int:
@@ -150,11 +150,17 @@ def _wait_for(path: Path) -> int:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         except BaseException:
-            os.close(descriptor)
+            _close(descriptor)
             raise
         if _is_at(descriptor, path):
             return descriptor
         # The run that had its turn took the file away.
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    """Let a lock go; nothing was written through it that could be lost."""
+    with suppress(OSError):
         os.close(descriptor)
 
 
