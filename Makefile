@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test check bench fuzz docs clean
+.PHONY: demo test check bench fuzz reproduce docs clean
 
 demo: $(VENV)/installed
 	mkdir -p demo_out
@@ -30,11 +30,15 @@ bench: $(VENV)/bench
 fuzz: $(VENV)/test
 	KINIT_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests -k fuzz $(PYTEST_ARGS)
 
+# Every Python here, with the oldest and the newest libraries: docs/reproducibility.md.
+reproduce: $(VENV)/oracles
+	$(BIN)/python scripts/check_reproducibility.py $(REPRODUCE_ARGS)
+
 docs: $(VENV)/installed
 	$(BIN)/python scripts/make_docs.py
 
 clean:
-	rm -rf $(VENV) benchmarks/.peers-venv demo_out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-matrix benchmarks/.peers-venv demo_out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
