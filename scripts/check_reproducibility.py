@@ -30,6 +30,7 @@ from reproducibility_runs import (
     OTHER_SETTINGS,
     Combination,
     RunError,
+    Setting,
     compare,
     golden_of,
     read_golden,
@@ -40,6 +41,8 @@ from reproducibility_runs import (
 ENGINES = ("numpy", "numba")
 #: The second and third are the TensorFlow engine in one of its modes, for every element.
 TENSORFLOW_ENGINES = ("tensorflow", "tensorflow-xla", "tensorflow-eager")
+#: Each output tries the engine anew, which takes seconds to compile.
+TENSORFLOW_VARIANTS = ("hdf5", "safetensors")
 THREADS = (1, 2)
 MORE_THREADS = 5
 _MAX_SHOWN = 20
@@ -74,29 +77,30 @@ def main(arguments: list[str] | None = None) -> int:
 def iter_combinations(options: argparse.Namespace) -> Iterator[Combination]:
     """Give what is run: most of it here and in the oldest and the newest environment."""
     here = environment_here()
-    device: dict[str, Any] = {"device": options.device}
-    for engine in ENGINES:
-        for threads in (*THREADS, MORE_THREADS):
-            yield Combination(environment=here, engine=engine, threads=threads)
-    yield _whole(Combination(environment=here, engine="numba"))
+    yield from _with_engines(here, (*THREADS, MORE_THREADS))
     if importlib.util.find_spec("tensorflow") is not None:
-        for threads in THREADS:
-            yield Combination(environment=here, engine="tensorflow", threads=threads, **device)
-        for engine in TENSORFLOW_ENGINES[1:]:
-            yield Combination(environment=here, engine=engine, **device)
-    yield from _with_settings(here, (*CORE_TYPES, *OTHER_SETTINGS))
+        yield from _with_tensorflow(here, options.device)
+    yield from _with_settings(here, CORE_TYPES, engine_of_samples="numpy")
+    yield from _with_settings(here, OTHER_SETTINGS)
     if options.quick:
+        yield _whole(Combination(environment=here, engine="numba"))
         return
     environments = list(iter_environments(options, tell=True))
     for environment in environments:
-        for engine in ENGINES:
-            for threads in THREADS:
-                yield Combination(environment=environment, engine=engine, threads=threads)
         if environment in (environments[0], environments[-1]):
+            yield from _with_engines(environment, THREADS)
             yield _whole(Combination(environment=environment))
             yield from _with_settings(environment, CORE_TYPES)
+        else:
+            yield Combination(environment=environment, engine="numba")
+            yield Combination(environment=environment, has_samples=False)
         if options.tensorflow:
-            yield Combination(environment=environment, engine="tensorflow", **device)
+            yield Combination(
+                environment=environment,
+                engine="tensorflow",
+                device=options.device,
+                variants=TENSORFLOW_VARIANTS,
+            )
 
 
 def iter_environments(options: argparse.Namespace, *, tell: bool = False) -> Iterator[Environment]:
@@ -122,11 +126,38 @@ def not_here(options: argparse.Namespace) -> list[str]:
     return [*missing, *(label for label in wanted if label not in made and not options.quick)]
 
 
-def _with_settings(environment: Environment, settings: tuple[Any, ...]) -> Iterator[Combination]:
+def _with_engines(environment: Environment, threads: Sequence[int]) -> Iterator[Combination]:
+    for engine in ENGINES:
+        for n_threads in threads:
+            yield Combination(environment=environment, engine=engine, threads=n_threads)
+
+
+def _with_tensorflow(environment: Environment, device: str) -> Iterator[Combination]:
+    for engine in TENSORFLOW_ENGINES:
+        for threads in THREADS:
+            yield Combination(
+                environment=environment,
+                engine=engine,
+                threads=threads,
+                device=device,
+                variants=TENSORFLOW_VARIANTS,
+                # As users have it; its modes apart, which are slower, with the small specs.
+                has_samples=engine == "tensorflow" and threads == max(THREADS),
+            )
+
+
+def _with_settings(
+    environment: Environment, settings: Sequence[Setting], engine_of_samples: str | None = None
+) -> Iterator[Combination]:
     for setting in settings:
         for engine in ENGINES:
             if setting.engine in (None, engine):
-                yield Combination(environment=environment, engine=engine, setting=setting)
+                yield Combination(
+                    environment=environment,
+                    engine=engine,
+                    setting=setting,
+                    has_samples=engine == engine_of_samples,
+                )
 
 
 def _whole(combination: Combination) -> Combination:

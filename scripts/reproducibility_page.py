@@ -41,6 +41,12 @@ def store(runs: Sequence[Mapping[str, Any]], not_here: Sequence[str]) -> None:
     """Keep the results and bring the page up to date."""
     results = {"machine": machine(), "not_here": list(not_here), "runs": list(runs)}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    refresh()
+
+
+def refresh() -> None:
+    """Put the tables of the kept results into the page."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
     text = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(with_tables(text, results), encoding="utf-8")
 
@@ -63,7 +69,7 @@ def tables(results: Mapping[str, Any]) -> str:
         f"golden file, which has {most['n_tensor_digests']:,} of tensors and "
         f"{most['n_file_digests']} of whole outputs.",
         "",
-        *_environments([run for run in runs if run["setting"] is None]),
+        *_environments([run for run in runs if run["setting"] is None], most["n_tensor_digests"]),
         "",
         *_settings([run for run in runs if run["setting"] is not None]),
         "",
@@ -86,8 +92,8 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, {libc}"
 
 
-def _environments(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    header = ["Python", "NumPy", "Numba", "h5py", "HDF5", "engine", "threads", "large files"]
+def _environments(runs: Sequence[Mapping[str, Any]], n_all: int) -> list[str]:
+    header = ["Python", "NumPy", "Numba", "h5py", "HDF5", "engine", "threads", "specs", "files"]
     grouped: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for run in runs:
         engine = run["engine"]
@@ -99,8 +105,9 @@ def _environments(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
     for key, group in sorted(grouped.items(), key=lambda item: _numbers(item[0])):
         threads = ", ".join(str(n) for n in sorted({run["threads"] for run in group}))
-        large = "yes" if any(run["has_large_files"] for run in group) else ""
-        rows.append([*key, threads, large, _n_different(group)])
+        specs = "all" if any(run["n_tensor_digests"] == n_all for run in group) else "small"
+        files = "all" if any(run["has_large_files"] for run in group) else "small"
+        rows.append([*key, threads, specs, files, _n_different(group)])
     return _table([*header, "differences"], rows)
 
 

@@ -82,7 +82,8 @@ def digest_specs(request: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Digest every spec: its plain data, its tensors, and the files of each format.
 
     The request has the specs' paths, by the names they have in the golden file; the engine; the
-    threads; the name that outputs get; and `max_bytes`, above which no files are written.
+    threads; the name that outputs get; `max_bytes`, above which no files are written; and which of
+    `VARIANTS` are, none for all.
     """
     engine = request["engine"].partition("-")[0]
     means = ["--engine", engine, "--jobs", str(request["threads"]), "--quiet"]
@@ -92,15 +93,16 @@ def digest_specs(request: Mapping[str, Any], folder: str) -> dict[str, Any]:
     for name, spec in request["specs"].items():
         digests = digest_tensors(spec, means, folder)
         n_bytes = digests.pop("n_bytes")
-        has_files = n_bytes <= request["max_bytes"]
-        result = {"has_files": has_files, "files": {}, "refused": {}, **digests}
-        if has_files:
-            for variant in VARIANTS:
-                try:
-                    digest = digest_file(spec, variant, n_bytes, request["name"], means, folder)
-                    result["files"][variant] = digest
-                except CommandError as error:
-                    result["refused"][variant] = str(error).replace(folder, "")[:_MAX_REASON]
+        asked = request["variants"] or list(VARIANTS)
+        variants = asked if n_bytes <= request["max_bytes"] else []
+        has_files = bool(variants)
+        result = {"has_files": has_files, "asked": variants, "files": {}, "refused": {}, **digests}
+        for variant in variants:
+            try:
+                digest = digest_file(spec, variant, n_bytes, request["name"], means, folder)
+                result["files"][variant] = digest
+            except CommandError as error:
+                result["refused"][variant] = str(error).replace(folder, "")[:_MAX_REASON]
         results[name] = result
     return results
 
@@ -182,11 +184,13 @@ def sha256_of_all(folder: Path, name: str) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if len(files) == 1 and files[0].parent == folder:
         return sha256(files[0])
+    # As bytes, which do not depend on the locale.
+    names = [os.fsencode(path.relative_to(folder)).removeprefix(name.encode()) for path in files]
     lines = [
-        f"{sha256(path)} {path.relative_to(folder).as_posix().removeprefix(name)}\n"
-        for path in files
+        b"%b %b\n" % (sha256(path).encode(), shown)
+        for path, shown in zip(files, names, strict=True)
     ]
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
 
 
 def versions(engine: str) -> dict[str, str]:

@@ -73,14 +73,21 @@ def test_the_small_specs_have_every_initializer_and_dtype() -> None:
         make_plan(load_spec(path, Overrides(seed=1))) for path in sorted(runs.CASES.glob("*.yaml"))
     ]
     tensors = [tensor for plan in plans for tensor in plan.tensors]
-    assert {tensor.initializer.type for tensor in tensors} == set(INITIALIZER_TYPES)
+    assert {tensor.initializer.type for tensor in tensors} >= set(INITIALIZER_TYPES)
     assert {tensor.dtype.name for tensor in tensors} == set(DTYPES)
     drawn = {
         dtype: {type(t.draw).__name__ for t in tensors if t.dtype.name == dtype} for dtype in DTYPES
     }
-    assert drawn["bfloat16"] == drawn["float8_e5m2"] == drawn["float8_e4m3fn"]
-    assert drawn["bfloat16"] >= {"Normal", "TruncatedNormal", "BoundedNormal", "Uniform"}
-    assert drawn["float32"] >= drawn["float64"] == drawn["float16"] == drawn["bfloat16"]
+    kinds = {
+        "Normal",
+        "TruncatedNormal",
+        "BoundedNormal",
+        "Uniform",
+        "Orthogonal",
+        "Stft",
+        "Constant",
+    }
+    assert all(drawn[name] >= kinds for name, dtype in DTYPES.items() if dtype.kind == "float")
 
 
 # --- what one environment can show ----------------------------------------------------------
@@ -91,7 +98,7 @@ def test_the_small_specs_have_every_initializer_and_dtype() -> None:
 @pytest.mark.parametrize("engine", gate.ENGINES)
 def test_engines_and_threads(engine: str, threads: int) -> None:
     answer = assert_golden(runs.Combination(environment=HERE, engine=engine, threads=threads))
-    assert all(spec["has_files"] for name, spec in answer["specs"].items() if "goldens" in name)
+    assert all(spec["files"] for name, spec in answer["specs"].items() if "goldens" in name)
 
 
 @pytest.mark.slow
@@ -118,7 +125,7 @@ def test_settings_that_do_not_matter(setting: runs.Setting) -> None:
 @pytest.mark.parametrize(
     ("engine", "threads", "has_samples"),
     [
-        ("tensorflow", 1, True),
+        ("tensorflow", 1, False),
         ("tensorflow", 2, True),
         ("tensorflow-xla", 2, False),
         ("tensorflow-eager", 2, False),
@@ -127,10 +134,16 @@ def test_settings_that_do_not_matter(setting: runs.Setting) -> None:
 def test_tensorflow(engine: str, threads: int, has_samples: bool) -> None:
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow is not installed")
-    combination = runs.Combination(
-        environment=HERE, engine=engine, threads=threads, has_samples=has_samples
+    answer = assert_golden(
+        runs.Combination(
+            environment=HERE,
+            engine=engine,
+            threads=threads,
+            has_samples=has_samples,
+            variants=gate.TENSORFLOW_VARIANTS,
+        )
     )
-    assert_golden(combination)
+    assert all(spec["files"] for name, spec in answer["specs"].items() if "goldens" in name)
 
 
 # --- other Pythons and libraries ------------------------------------------------------------
@@ -188,7 +201,7 @@ def test_a_library_that_cannot_be_installed_is_told_and_leaves_nothing(
 def answer_of(golden: dict[str, Any]) -> dict[str, Any]:
     """Give the answer of a run in which everything is as it should be."""
     specs = {
-        name: {"has_files": True, "refused": {}, **copy.deepcopy(spec)}
+        name: {"asked": list(worker.VARIANTS), "refused": {}, **copy.deepcopy(spec)}
         for name, spec in golden.items()
     }
     return {"versions": {}, "specs": specs}
@@ -220,6 +233,10 @@ def test_runs_that_differ_make_no_golden_file() -> None:
     golden = runs.read_golden()
     first, second = answer_of(golden), answer_of(golden)
     assert runs.golden_of([("a", first), ("b", second)]) == golden
+    part = answer_of(golden)
+    for spec in part["specs"].values():
+        spec.update(asked=["npz"], files={k: v for k, v in spec["files"].items() if k == "npz"})
+    assert runs.golden_of([("part", part), ("a", first)]) == golden
     second["specs"]["sample_configs/lenet5.yaml"]["tensors"]["conv_1/bias"] = "3" * 64
     with pytest.raises(ValueError, match=r"^b differs .*\n.*tensor conv_1/bias: expected .* got 3"):
         runs.golden_of([("a", first), ("b", second)])
