@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import reproducibility_page as page
@@ -24,6 +25,7 @@ from reproducibility_environments import (
     environment_here,
     environment_of,
     find_pythons,
+    has_module,
 )
 from reproducibility_runs import (
     CORE_TYPES,
@@ -83,7 +85,7 @@ def iter_combinations(options: argparse.Namespace) -> Iterator[Combination]:
     yield from _with_settings(here, CORE_TYPES, engine_of_samples="numpy")
     yield from _with_settings(here, OTHER_SETTINGS)
     if options.quick:
-        yield _whole(Combination(environment=here, engine="numba"))
+        yield _whole(Combination(environment=here, engine=engines_of(here)[-1]))
         return
     environments = list(iter_environments(options, tell=True))
     for environment in environments:
@@ -92,8 +94,10 @@ def iter_combinations(options: argparse.Namespace) -> Iterator[Combination]:
             yield _whole(Combination(environment=environment))
             yield from _with_settings(environment, CORE_TYPES)
         else:
-            yield Combination(environment=environment, engine="numba")
-            yield Combination(environment=environment, has_samples=False)
+            *others, engine = engines_of(environment)
+            yield Combination(environment=environment, engine=engine)
+            for other in others:
+                yield Combination(environment=environment, engine=other, has_samples=False)
         if options.tensorflow:
             yield Combination(
                 environment=environment,
@@ -126,8 +130,14 @@ def not_here(options: argparse.Namespace) -> list[str]:
     return [*missing, *(label for label in wanted if label not in made and not options.quick)]
 
 
+@lru_cache
+def engines_of(environment: Environment) -> tuple[str, ...]:
+    """Give the engines that an environment has, the quickest last; there may be no Numba for it."""
+    return ENGINES if has_module(environment, "numba") else ENGINES[:1]
+
+
 def _with_engines(environment: Environment, threads: Sequence[int]) -> Iterator[Combination]:
-    for engine in ENGINES:
+    for engine in engines_of(environment):
         for n_threads in threads:
             yield Combination(environment=environment, engine=engine, threads=n_threads)
 
@@ -150,7 +160,7 @@ def _with_settings(
     environment: Environment, settings: Sequence[Setting], engine_of_samples: str | None = None
 ) -> Iterator[Combination]:
     for setting in settings:
-        for engine in ENGINES:
+        for engine in engines_of(environment):
             if setting.engine in (None, engine):
                 yield Combination(
                     environment=environment,

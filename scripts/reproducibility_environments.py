@@ -23,7 +23,7 @@ FOLDER = REPOSITORY / ".venv-matrix"
 PYTHONS_VARIABLE = "KINIT_PYTHONS"
 
 #: The minor versions of Python 3 that are looked for; kinit needs the first.
-MINORS = range(10, 20)
+MINORS = range(10, 16)
 #: Every requirement at its lower bound, or all as new as pip makes them.
 Libraries = Literal["oldest", "newest"]
 LIBRARIES: tuple[Libraries, ...] = get_args(Libraries)
@@ -49,18 +49,18 @@ class Environment:
         For people.
     python : str
         The path of its interpreter.
-    variables : dict of str to str
-        Environment variables that it needs.
+    variables : tuple of (str, str)
+        Names and values of environment variables that it needs.
     """
 
     label: str
     python: str
-    variables: dict[str, str]
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 def environment_here() -> Environment:
     """Give the environment in which this runs."""
-    return Environment(label="this environment", python=sys.executable, variables={})
+    return Environment(label="this environment", python=sys.executable)
 
 
 def environment_of(minor: int, libraries: Libraries, extras: tuple[str, ...] = ()) -> Environment:
@@ -92,7 +92,7 @@ def environment_of(minor: int, libraries: Libraries, extras: tuple[str, ...] = (
             shutil.rmtree(folder, ignore_errors=True)
             raise NotHereError(f"{label}: {error}") from error
         stamp.write_text(json.dumps(wanted), encoding="utf-8")
-    variables = {"NUMBA_CACHE_DIR": str(folder / "numba-cache")}
+    variables = (("NUMBA_CACHE_DIR", str(folder / "numba-cache")),)
     return Environment(label=label, python=str(made), variables=variables)
 
 
@@ -105,6 +105,12 @@ def find_pythons() -> dict[int, str]:
         if minor is not None and minor in MINORS:
             found.setdefault(minor, path)
     return dict(sorted(found.items()))
+
+
+def has_module(environment: Environment, name: str) -> bool:
+    """Tell whether an environment has a module, without importing it."""
+    program = f"import importlib.util; print(importlib.util.find_spec({name!r}) is not None)"
+    return _output([environment.python, "-c", program]) == "True"
 
 
 def requirements(libraries: Libraries, extras: tuple[str, ...] = ()) -> list[str]:
@@ -177,7 +183,20 @@ def _make(python: str, folder: Path, wanted: list[str]) -> None:
     _install([python, "-m", "venv", str(folder)])
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
     names = ",".join(_REQUIREMENT_NAME.findall("\n".join(wanted)))
-    _install([*pip, "--quiet", "--prefer-binary", "--only-binary", names, *wanted])
+    _install(
+        [
+            *pip,
+            "--quiet",
+            "--retries",
+            "1",
+            "--timeout",
+            "30",
+            "--prefer-binary",
+            "--only-binary",
+            names,
+            *wanted,
+        ]
+    )
 
 
 def _install(command: list[str]) -> None:

@@ -254,7 +254,7 @@ def _variables(combination: Combination, folder: str) -> dict[str, str]:
         "PYTHONPATH": str(REPOSITORY),
         "TMPDIR": folder,
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        **combination.environment.variables,
+        **dict(combination.environment.variables),
         **combination.setting.variables,
     }
     for name, value in changes.items():
