@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test check bench fuzz faults docs clean
+.PHONY: demo test check bench fuzz faults reproduce docs clean
 
 demo: $(VENV)/installed
 	mkdir -p demo_out
@@ -34,11 +34,15 @@ fuzz: $(VENV)/test
 faults: $(VENV)/installed
 	$(BIN)/python scripts/inject_faults.py $(FAULTS_ARGS)
 
+# Every Python here, with the oldest and the newest libraries: docs/reproducibility.md.
+reproduce: $(VENV)/oracles
+	$(BIN)/python scripts/check_reproducibility.py $(REPRODUCE_ARGS)
+
 docs: $(VENV)/installed
 	$(BIN)/python scripts/make_docs.py
 
 clean:
-	rm -rf $(VENV) benchmarks/.peers-venv demo_out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-matrix benchmarks/.peers-venv demo_out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -4,7 +4,8 @@
 - docs/terminal.svg, from a real `kinit inspect`;
 - docs/tensors.svg, from a real `kinit inspect --plot`, if Matplotlib is installed;
 - what the commands print in the console blocks of the other pages;
-- the main figures in the README, from benchmarks/results.md.
+- the main figures in the README, from benchmarks/results.md;
+- the tables of docs/reproducibility.md, from docs/reproducibility.json.
 
 Times and speeds differ from run to run: where nothing else has changed, nothing is rewritten.
 """
@@ -25,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import reproducibility_page
 from doc_pages import (
     DOCS,
     REPOSITORY,
@@ -107,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.check:
         return 1 if stale else 0
     insert_figures()
+    reproducibility_page.refresh()
     for page in pages():
         refresh(page)
     return 0

@@ -163,3 +163,16 @@ def test_progress_is_drawn_on_a_terminal_only(small_spec: Path) -> None:
     assert done.returncode == 0
     assert b"MB" in drawn
     assert b"\x1b" not in done.stdout
+
+
+def test_files_have_names_in_utf_8_whatever_the_locale(kinit: Kinit, tmp_path: Path) -> None:
+    spec = "seed: 1\nlayers: [{name: 層, weights: {é: {shape: [3]}, b: {shape: [2]}}}]\n"
+    (tmp_path / "odd.yaml").write_text(spec, encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    for _ in range(2):
+        done = kinit("generate", "odd.yaml", "-o", "out/", "--force", "--quiet", **ascii_only)
+        assert (done.returncode, done.stderr) == (0, b"")
+    names = {os.fsencode(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*.npy")}
+    assert names == {"out/層/é.npy".encode(), "out/層/b.npy".encode()}
+    assert kinit("verify", "out/", "--quiet", **ascii_only).returncode == 0
+    assert kinit("verify", "out/", "--quiet", LC_ALL="C.UTF-8").returncode == 0

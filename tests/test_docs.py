@@ -61,6 +61,7 @@ def test_the_pages_are_there() -> None:
         "json.md",
         "pictures.md",
         "python.md",
+        "reproducibility.md",
         "keras.md",
         "import.md",
         "keras-models.md",

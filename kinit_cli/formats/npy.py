@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kinit_cli.dtypes import EXTENSION_DTYPES, numpy_dtype
 from kinit_cli.formats.base import pwrite_all
+from kinit_cli.formats.file_names import file_name_of
 from kinit_cli.formats.layouts import FilesLayout
 from kinit_cli.formats.manifest_names import MANIFEST_FILE
 from kinit_cli.plan import Plan, TensorPlan
@@ -50,7 +51,7 @@ class NpyDirectoryWriter:
 
     def lay_out(self, plan: Plan, path: Path) -> FilesLayout:
         """Create every file with its header and its final size."""
-        files = [f"{path}/{tensor.path}.npy" for tensor in plan.tensors]
+        files = [f"{path}/{file_name_of(tensor.path)}.npy" for tensor in plan.tensors]
         folders = dict.fromkeys(file.rpartition("/")[0] for file in files)
         for folder in folders:
             os.makedirs(folder, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinit_cli.errors import WeightsFileError
+from kinit_cli.formats.file_names import path_of_file_name
 from kinit_cli.formats.fortran_order import read_fortran
 from kinit_cli.formats.manifest_names import (
     MANIFEST_FILE,
@@ -76,7 +77,7 @@ class NpyFile(WeightsFile):
             manifest = path / MANIFEST_FILE
         else:
             self.format = "npy"
-            files = [(path.stem, path)]
+            files = [(path_of_file_name(path.stem), path)]
             manifest = path.with_name(path.name + SIDECAR_SUFFIX)
         files.sort(key=lambda item: natural_key(item[0]))
         self.entries = tuple(self._entry(name, file) for name, file in files)
@@ -275,7 +276,8 @@ def _raise(error: OSError) -> None:
 
 
 def _tensor_path(file: Path, directory: Path) -> str:
-    return file.relative_to(directory).as_posix().removesuffix(".npy")
+    name = file.relative_to(directory).as_posix().removesuffix(".npy")
+    return path_of_file_name(name)
 
 
 def _read_manifest(path: Path, n_tensors: int, notes: list[str]) -> str | None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from kinit_cli.formats.file_names import file_name_of
 from kinit_cli.formats.manifest_names import (
     INDEX_MANIFEST_KEY,
     KERAS_INDEX_FILE,
@@ -55,7 +56,7 @@ def owned_files(directory: Path) -> set[str]:
 
 def _tensor_files(directory: Path) -> set[str]:
     listed = json.loads((directory / MANIFEST_FILE).read_bytes())["tensors"]
-    return {MANIFEST_FILE, *(str(Path(f"{path}.npy")) for path in listed)}
+    return {MANIFEST_FILE, *(str(Path(f"{file_name_of(path)}.npy")) for path in listed)}
 
 
 def _keras_shards(directory: Path) -> set[str]:
