@@ -208,8 +208,8 @@ class NpzFile(WeightsFile):
 
     def _entry(self, stored: _Stored) -> TensorEntry:
         info, name = stored.info, stored.info.filename
-        head = self._head(stored)
         try:
+            head = self._head(stored)
             header = parse_npy_header(io.BytesIO(head))
         except _READ_ERRORS as error:
             raise self._error(f"an array in {name!r}", str(error)) from error
