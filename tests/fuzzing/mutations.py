@@ -84,7 +84,7 @@ def changed_json(draw: st.DrawFn, tree: Any) -> Any:
         elif kind == 8 and isinstance(parent, dict):
             parent[draw(st.sampled_from(TEXTS))] = parent.pop(key)
         else:
-            parent[key] = _nested(parent[key], draw(st.sampled_from([1, 20, 70])))
+            parent[key] = _nested(parent[key], draw(st.sampled_from([1, 20])))
     return tree
 
 
