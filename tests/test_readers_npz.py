@@ -252,6 +252,14 @@ def test_a_member_that_inflates_to_less_is_one_error(path: Path) -> None:
         inspect_file(path)
 
 
+def test_damage_where_a_deflated_member_begins_is_one_error(path: Path) -> None:
+    archive(path, {"a.npy": npy(np.ones(9))}, zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    content[30 + len("a.npy")] = 0
+    path.write_bytes(content)
+    assert "an array in 'a.npy', got damaged bytes" in refusal(path)
+
+
 def test_a_large_deflated_array_in_fortran_order_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MAX_SHARDS = 10_000
 KERAS_INDEX_SUFFIX = ".weights.json"
 _MAX_SHOWN = 3
+_MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +169,17 @@ def _read_index(path: Path) -> _Index:
 def _files(value: Any) -> tuple[str, ...]:
     names = value if isinstance(value, list) else [value]
     for name in names:
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name or _has_surrogates(name):
             raise JsonError("a weight_map that does not name files")
         if name in (".", "..") or any(mark in name for mark in "/\\\0"):
             raise JsonError(f"the file {name[:80]!r}, which may be outside of its folder")
+        if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+            raise JsonError(f"the file {name[:80]!r}, whose name is longer than one can be")
     return tuple(dict.fromkeys(names))
+
+
+def _has_surrogates(name: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _manifest(metadata: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -76,7 +77,9 @@ class Harness:
             line = ""
         if not line:
             self._worker = None
-            return f"a crash: the process ended with {worker.wait()}"
+            with contextlib.suppress(BrokenPipeError):
+                worker.communicate()
+            return f"a crash: the process ended with {worker.returncode}"
         return str(json.loads(line))
 
     def _start(self) -> None:

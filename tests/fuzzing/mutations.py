@@ -75,7 +75,8 @@ def changed_json(draw: st.DrawFn, tree: Any) -> Any:
         parent, key = found[draw(places()) % len(found)]
         kind = draw(st.integers(0, 9))
         if kind <= 5:
-            parent[key] = draw(st.sampled_from(VALUES))
+            # A copy: what is put in may be changed next.
+            parent[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
         elif kind == 6:
             del parent[key]
         elif kind == 7:
@@ -84,7 +85,7 @@ def changed_json(draw: st.DrawFn, tree: Any) -> Any:
         elif kind == 8 and isinstance(parent, dict):
             parent[draw(st.sampled_from(TEXTS))] = parent.pop(key)
         else:
-            parent[key] = _nested(parent[key], draw(st.sampled_from([1, 20])))
+            parent[key] = _nested(parent[key], draw(st.sampled_from([1, 20, 70])))
     return tree
 
 

@@ -6,7 +6,12 @@ A target raises a `KinitError` or nothing; all else is a fault.
 from __future__ import annotations
 
 import io
+import os
+import pickle
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,11 +85,42 @@ def lock(folder: Path) -> None:
     check_command([*command, "--engine", "numpy", "--jobs", "1"])
 
 
+def probe(folder: Path) -> None:
+    """Do what no input may lead to: it shows that the harness sees it."""
+    what = main_of(folder).read_text()
+    if what == "open":
+        Path("/etc/hostname").exists()
+        io.open_code("/etc/hostname").close()
+    elif what == "write":
+        open("/dev/null", "w").close()
+    elif what == "exec":
+        exec(compile("1", "<text>", "exec"))
+    elif what == "pickle":
+        pickle.loads(b"cbuiltins\nlen\n.")
+    elif what == "process":
+        subprocess.run(["true"], check=True)
+    elif what == "leave":
+        Path(folder, "left").touch()
+    elif what == "raise":
+        raise ZeroDivisionError
+    elif what == "silent":
+        raise KinitError
+    elif what == "memory":
+        bytearray(2**34)
+    elif what == "much":
+        bytearray(2**30).count(0)
+    elif what == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif what == "hang":
+        time.sleep(100)
+
+
 TARGETS: dict[str, Callable[[Path], None]] = {
     "weights": weights,
     "spec": spec,
     "model": model,
     "lock": lock,
+    "probe": probe,
 }
 
 
