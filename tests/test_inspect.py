@@ -249,6 +249,7 @@ def test_a_recorded_spec_of_more_tensors_than_the_file_has_is_not_followed(tmp_p
     [
         ({"layers": 5}, "the spec that the file records cannot be used: "),
         ({"layers": [], "x": "\x1b[31m"}, "the spec that the file records cannot be used: "),
+        ({"layers": [1] * 10}, "layers[2]: expected a mapping, got 1; and 7 more"),
     ],
 )
 def test_a_recorded_spec_that_is_no_spec_becomes_a_note(

@@ -122,6 +122,12 @@ def test_names_are_only_names(path: Path) -> None:
         assert {entry.path for entry in file.entries} == {"w:0", "[/]..b\x1b"}
 
 
+def test_a_long_name_is_shortened_in_a_message(path: Path) -> None:
+    archive(path, {f"{'x' * 10_000}.npy": npy(np.ones(9))[:-1]})
+    assert "x...x" in refusal(path)
+    assert len(refusal(path)) < 1000
+
+
 def test_other_members_are_noted(path: Path) -> None:
     archive(path, {"a.npy": npy(np.ones(2)), "readme.txt": b"x", "dir/": b""})
     assert inspect_file(path).notes == ("members that are no arrays are left out: 2",)
