@@ -60,6 +60,7 @@ def test_the_pages_are_there() -> None:
         "gpu.md",
         "json.md",
         "python.md",
+        "safety.md",
         "keras.md",
         "import.md",
         "keras-models.md",
