@@ -233,7 +233,11 @@ def test_an_index_that_lies_is_one_error(folder: Path, weight_map: object, messa
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("x" * 256, "whose name is longer than one can be"), ("a\ud800", "does not name files")],
+    [
+        ("x" * 256, "whose name is longer than one can be"),
+        ("a\ud800", "does not name files"),
+        ("a\nb", "does not name files"),
+    ],
 )
 def test_a_name_that_no_file_has_is_one_error(folder: Path, name: str, message: str) -> None:
     assert message in refusal(write_index(folder, {"x": name}))
