@@ -28,7 +28,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 fuzz: $(VENV)/test
-	KINIT_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests -k fuzz $(PYTEST_ARGS)
+	KINIT_FUZZ_EXAMPLES=$${KINIT_FUZZ_EXAMPLES:-2000} $(BIN)/python -m pytest tests -k fuzz $(PYTEST_ARGS)
 
 # Needs a C compiler; some faults need root, too. About a quarter of an hour.
 faults: $(VENV)/installed

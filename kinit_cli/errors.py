@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+#: What is known may have been named by a file, at any length.
+_MAX_HINT = 2000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -36,7 +39,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.place}: {self.tree_path}" if self.tree_path else str(self.place)
-        hint = f"; {self.hint}" if self.hint else ""
+        hint = f"; {self.hint[:_MAX_HINT]}" if self.hint else ""
         return f"{where}: expected {self.expected}, got {self.got}{hint}"
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from kinit_cli.errors import KinitError, OutputError
 from kinit_cli.formats.atomic import staged
-from kinit_cli.manifest import TensorRecord, parse_record, parse_whole
+from kinit_cli.formats.json_file import check_size
+from kinit_cli.manifest import TensorRecord, parse_record, parse_whole, shown
 
 #: Version of the lock's own structure.
 LOCK_VERSION = 1
 LOCK_SUFFIX = ".lock"
+#: A million tensors take a fifth of it.
+MAX_LOCK_BYTES = 2**30
 _MARK = b'"kinit_lock"'
 
 
@@ -97,11 +100,11 @@ def read_lock(path: Path) -> Lock:
         There is none, or it is damaged, or of a newer version.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(_read(path))
         if raw["kinit_lock"] != LOCK_VERSION:
             raise KinitError(
-                f"{path}: expected a lock of version {LOCK_VERSION}, got {raw['kinit_lock']!r}; "
-                "a newer kinit may read it"
+                f"{path}: expected a lock of version {LOCK_VERSION}, "
+                f"got {shown(raw['kinit_lock'])}; a newer kinit may read it"
             )
         return Lock(
             stream=parse_whole(raw["stream"]),
@@ -115,10 +118,23 @@ def read_lock(path: Path) -> Lock:
         ) from error
     except OSError as error:
         raise KinitError(f"{path}: expected a readable lock, got: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise KinitError(
-            f"{path}: expected a lock, got a damaged one ({error}); `kinit lock` writes it anew"
+            f"{path}: expected a lock, got a damaged one ({reason}); `kinit lock` writes it anew"
         ) from error
+
+
+def _read(path: Path) -> str:
+    if not path.is_file() and path.exists():
+        raise ValueError("a special file")
+    with path.open("rb") as file:
+        raw = file.read(MAX_LOCK_BYTES + 1)
+    if len(raw) > MAX_LOCK_BYTES:
+        raise ValueError(f"more than {MAX_LOCK_BYTES} bytes")
+    text = raw.decode("utf-8")
+    check_size(text)
+    return text
 
 
 def _record_text(record: TensorRecord) -> str:

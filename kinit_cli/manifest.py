@@ -10,6 +10,7 @@ from typing import Any
 from kinit_cli.draw import Draw, expected_moments
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.explicit import explicit_plan
+from kinit_cli.formats.json_file import check_size
 from kinit_cli.initializers.base import Customs
 from kinit_cli.initializers.custom import RecordedInitializers
 from kinit_cli.origin import Origin, parse_origin
@@ -116,11 +117,12 @@ def parse_manifest(text: str, source: str) -> Manifest:
         It is not a manifest, or one of a newer version.
     """
     try:
+        check_size(text)
         raw = json.loads(text)
         if raw["kinit"] != MANIFEST_VERSION:
             raise WeightsFileError(
                 f"{source}: expected a manifest of version {MANIFEST_VERSION}, "
-                f"got {_shown(raw['kinit'])}; a newer kinit may read it"
+                f"got {shown(raw['kinit'])}; a newer kinit may read it"
             )
         return Manifest(
             stream=None if raw["stream"] is None else parse_whole(raw["stream"]),
@@ -187,7 +189,7 @@ def parse_whole(value: Any) -> int:
         It is none.
     """
     if type(value) is not int or not 0 <= value < 2**64:
-        raise TypeError(f"{_shown(value)} is no whole number")
+        raise TypeError(f"{shown(value)} is no whole number")
     return value
 
 
@@ -212,7 +214,8 @@ def parse_record(raw: Mapping[str, Any]) -> TensorRecord:
     )
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Quote a value that a file has where another one should be, shortened."""
     # A number may have more digits than Python writes.
     is_long = isinstance(value, int) and value.bit_length() > 256
     return "a number of many digits" if is_long else repr(value)[:80]

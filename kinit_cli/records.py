@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
     from kinit_cli.manifest import Expectation, Manifest
 
+_MAX_REASONS = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
@@ -70,7 +72,9 @@ def read_records(file: WeightsFile) -> Records:
     try:
         expected = expectations(manifest, source)
     except KinitError as error:
-        reasons = "; ".join(str(error).splitlines())
+        problems = str(error).splitlines()
+        more = f"; and {len(problems) - _MAX_REASONS} more" if problems[_MAX_REASONS:] else ""
+        reasons = "; ".join(problems[:_MAX_REASONS]) + more
         fault = f"the spec that the file records cannot be used: {reasons}"
         return Records(manifest=manifest, fault=fault)
     names = recorded_names(file, manifest)

@@ -62,6 +62,7 @@ def test_the_pages_are_there() -> None:
         "pictures.md",
         "python.md",
         "reproducibility.md",
+        "safety.md",
         "keras.md",
         "import.md",
         "keras-models.md",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from conftest import Kinit
 from weights_files import entry_of, read_all, refusal
 
 from kinit_cli.errors import UnavailableError, WeightsFileError
@@ -52,6 +54,22 @@ def test_a_crash_of_the_library_is_one_error(chunked: Path, number: int) -> None
             file.read(entry, 0, 10)
     with open_weights(chunked) as file:
         assert (read_all(file, "x") == VALUES).all()
+
+
+@pytest.mark.parametrize("name", ["hdf5_crash_1", "hdf5_crash_2"])
+def test_files_that_crash_the_library_are_one_error(
+    tmp_path: Path, kinit: Kinit, name: str
+) -> None:
+    """They were found by fuzzing; the first ends HDF5 1.14.2, 1.14.6 and 2.0 by a segfault."""
+    packed = Path(__file__).parent / "fuzz_seeds" / f"{name}.h5.gz"
+    (tmp_path / "w.h5").write_bytes(gzip.decompress(packed.read_bytes()))
+    for command in ("inspect", "import"):
+        done = kinit(command, "w.h5")
+        assert (done.returncode, done.stdout) == (2, b"")
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith("kinit: w.h5: expected ")
+        # A library that sees what is wrong says so.
+        assert "got one on which it crashes; it is damaged" in line or "an HDF5 error" in line
 
 
 def test_a_loop_of_the_library_ends_in_time(

@@ -264,6 +264,15 @@ def test_a_recorded_spec_that_is_no_spec_becomes_a_note(
     assert all(tensor.expected_std is None for tensor in summary.tensors)
 
 
+def test_of_many_problems_of_a_recorded_spec_a_few_are_told(h5: Path) -> None:
+    spec = {"layers": [1] * 10}
+    manifest = {"kinit": 1, "stream": 1, "seed": 3, "spec": spec, "tensors": {}}
+    with h5py.File(h5, "a") as file:
+        file.attrs["kinit"] = json.dumps(manifest)
+    (note,) = inspect_file(h5).notes
+    assert note.endswith("layers[2]: expected a mapping, got 1; and 7 more")
+
+
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "[1]", '{"seed": true, "stream": "1"}'])
 def test_a_manifest_that_is_not_one_becomes_a_note(h5: Path, text: str) -> None:
     np.save(h5.with_name("x.npy"), np.zeros(3))

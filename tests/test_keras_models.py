@@ -286,6 +286,17 @@ def test_nonsense_anywhere_is_a_problem_or_nothing(value: Any) -> None:
             assert problem.startswith("m.json"), path
 
 
+def test_a_long_name_is_shortened_where_it_is_a_place() -> None:
+    long = layer("Dense", "x" * 10_000, [None, 4], units=-1)
+    unsound = problems(model(long))
+    unknown = problems(model({**long, "class_name": "Nope"}))
+    assert unsound
+    assert unknown
+    for problem in unsound + unknown:
+        assert f"layer '{'x' * 100}...{'x' * 100}'" in problem
+        assert len(problem) < 700
+
+
 @pytest.mark.parametrize("depth", [10, 100, 300, 600, 3000])
 def test_nesting_has_an_end(depth: int) -> None:
     before = '{"class_name": "Sequential", "config": {"name": "m", "layers": ['

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from weights_files import RNG, assert_reads, entry_of, read_all, refusal
+from weights_files import RNG, assert_reads, entry_of, refusal
 
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats import inflate, npz_reader
@@ -108,11 +108,24 @@ def test_pickles_are_listed_and_never_loaded(path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd.npy", "a/../b.npy", "/root.npy", "..\\x.npy", "\\x.npy", "../x.txt"]
+)
+def test_names_that_lead_out_of_a_folder_are_refused(path: Path, name: str) -> None:
+    archive(path, {"a.npy": npy(np.ones(2)), name: npy(np.ones(1))})
+    assert f"names of members within a folder, got {name!r}" in refusal(path)
+
+
 def test_names_are_only_names(path: Path) -> None:
-    archive(path, {"../../etc/passwd.npy": npy(np.ones(2)), "/root.npy": npy(np.ones(1))})
+    archive(path, {"w:0.npy": npy(np.ones(2)), "[/]..b\x1b.npy": npy(np.ones(1))})
     with open_weights(path) as file:
-        assert {entry.path for entry in file.entries} == {"../../etc/passwd", "/root"}
-        assert read_all(file, "../../etc/passwd").tolist() == [1, 1]
+        assert {entry.path for entry in file.entries} == {"w:0", "[/]..b\x1b"}
+
+
+def test_a_long_name_is_shortened_in_a_message(path: Path) -> None:
+    archive(path, {f"{'x' * 10_000}.npy": npy(np.ones(9))[:-1]})
+    assert "x...x" in refusal(path)
+    assert len(refusal(path)) < 1000
 
 
 def test_other_members_are_noted(path: Path) -> None:
@@ -243,6 +256,14 @@ def test_a_member_that_inflates_to_less_is_one_error(path: Path) -> None:
     path.write_bytes(content[:middle] + b"\0" * 50 + content[middle + 50 :])
     with pytest.raises(WeightsFileError, match="expected to read 'a', got"):
         inspect_file(path)
+
+
+def test_damage_where_a_deflated_member_begins_is_one_error(path: Path) -> None:
+    archive(path, {"a.npy": npy(np.ones(9))}, zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    content[30 + len("a.npy")] = 0
+    path.write_bytes(content)
+    assert "an array in 'a.npy', got damaged bytes" in refusal(path)
 
 
 def test_a_large_deflated_array_in_fortran_order_is_refused(

@@ -231,6 +231,18 @@ def test_an_index_that_lies_is_one_error(folder: Path, weight_map: object, messa
     assert message in refusal(write_index(folder, weight_map))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("x" * 256, "whose name is longer than one can be"),
+        ("a\ud800", "does not name files"),
+        ("a\nb", "does not name files"),
+    ],
+)
+def test_a_name_that_no_file_has_is_one_error(folder: Path, name: str, message: str) -> None:
+    assert message in refusal(write_index(folder, {"x": name}))
+
+
 def test_a_missing_or_recursive_file_of_a_set_is_one_error(folder: Path) -> None:
     index = write_index(folder, {"x": "gone.safetensors"})
     with pytest.raises(WeightsFileError, match=r"gone\.safetensors: expected this file of a set"):

@@ -269,3 +269,9 @@ def test_the_same_problem_is_kept_once_and_a_silenced_node_has_none() -> None:
     with pytest.raises(SpecError) as caught:
         problems.raise_if_any()
     assert str(caught.value) == "s: a: expected x, got 1\ns: a: expected y, got 1"
+
+
+def test_a_hint_of_any_length_is_cut() -> None:
+    place = Place(source="s.yaml")
+    problem = Problem(place=place, tree_path="a", expected="b", got="c", hint="x" * 10_000)
+    assert str(problem) == f"s.yaml: a: expected b, got c; {'x' * 2000}"

@@ -127,7 +127,8 @@ class Hdf5File(WeightsFile):
 
     def _end_session(self) -> None:
         with self._lock:
-            _in_use.pop(self, None)
+            with _in_use_lock:
+                _in_use.pop(self, None)
             if self._session is not None:
                 self._session.close()
                 self._session = None

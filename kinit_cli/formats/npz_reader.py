@@ -185,6 +185,10 @@ class NpzFile(WeightsFile):
             raise self._error("a complete zip archive", str(error)) from error
         seen: set[str] = set()
         for info in infos:
+            fault = _name_fault(info.orig_filename)
+            if fault:
+                hint = "whoever unpacks it would write outside of its folder"
+                raise self._error("names of members within a folder", fault, hint)
             if info.filename in seen:
                 raise self._error("members with names of their own", f"{info.filename!r} twice")
             seen.add(info.filename)
@@ -210,8 +214,8 @@ class NpzFile(WeightsFile):
 
     def _entry(self, stored: _Stored) -> TensorEntry:
         info, name = stored.info, stored.info.filename
-        head = self._head(stored)
         try:
+            head = self._head(stored)
             header = parse_npy_header(io.BytesIO(head))
         except _READ_ERRORS as error:
             raise self._error(f"an array in {name!r}", str(error)) from error
@@ -334,6 +338,13 @@ class NpzFile(WeightsFile):
 
     def _error(self, expected: str, got: str, hint: str = _DAMAGED) -> WeightsFileError:
         return file_error(self.path, expected=expected, got=got, hint=hint)
+
+
+def _name_fault(name: str) -> str:
+    """Say what is wrong with a member's name if it leads out of the folder; "" if nothing is."""
+    parts = name.replace("\\", "/").split("/")
+    is_outside = parts[0] == "" or ".." in parts or "\0" in name
+    return repr(name[:80]) if is_outside else ""
 
 
 def _read_inflated(

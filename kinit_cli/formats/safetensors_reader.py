@@ -148,6 +148,8 @@ def _metadata(raw: Any) -> dict[str, str]:
 
 def _place(name: str, field: Any) -> _Place:
     shown = f"{name[:80]!r}"
+    if "\0" in name:
+        raise JsonError(f"a name with the character U+0000, {shown}")
     if not isinstance(field, dict) or not {"dtype", "shape", "data_offsets"} <= field.keys():
         raise JsonError(f"{shown} without dtype, shape and data_offsets")
     code, shape, offsets = field["dtype"], field["shape"], field["data_offsets"]

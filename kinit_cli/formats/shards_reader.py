@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 MAX_SHARDS = 10_000
 KERAS_INDEX_SUFFIX = ".weights.json"
 _MAX_SHOWN = 3
+_MAX_NAME_BYTES = 255
+#: Control characters but NUL, which is told of otherwise, and halves of a surrogate pair.
+_NO_TEXT = re.compile("[\x01-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +172,12 @@ def _read_index(path: Path) -> _Index:
 def _files(value: Any) -> tuple[str, ...]:
     names = value if isinstance(value, list) else [value]
     for name in names:
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name or _NO_TEXT.search(name):
             raise JsonError("a weight_map that does not name files")
         if name in (".", "..") or any(mark in name for mark in "/\\\0"):
             raise JsonError(f"the file {name[:80]!r}, which may be outside of its folder")
+        if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+            raise JsonError(f"the file {name[:80]!r}, whose name is longer than one can be")
     return tuple(dict.fromkeys(names))
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 #: More NumPy has not either.
 MAX_DIMENSIONS = 64
 
+_MAX_SHOWN = 600
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -139,8 +140,13 @@ def settle_sums(file: WeightsFile, differing: Container[str]) -> list[str]:
 
 
 def file_error(path: Path, *, expected: str, got: str, hint: str) -> WeightsFileError:
-    """Make the error for a file that is not as it should be."""
-    return WeightsFileError(f"{path}: expected {expected}, got {got}; {hint}")
+    """Make the error for a file that is not as it should be; a name may be of any length."""
+    return WeightsFileError(f"{path}: expected {_shown(expected)}, got {_shown(got)}; {hint}")
+
+
+def _shown(text: str) -> str:
+    half = _MAX_SHOWN // 2
+    return text if len(text) <= _MAX_SHOWN else f"{text[:half]}...{text[-half:]}"
 
 
 def natural_key(path: str) -> list[tuple[int, str]]:

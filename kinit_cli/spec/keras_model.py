@@ -6,6 +6,7 @@ left out, and what does not bear on weights (activations, regularizers, strides)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kinit_cli.errors import Place
@@ -59,6 +60,7 @@ _DEFAULTS: dict[str, Any] = {
 #: Arguments that mean something else when they are null than when they are absent.
 _MEANS_NULL = ("axis",)
 MAX_LAYERS = 1_000_000
+_MAX_PATH_SHOWN = 200
 _PARTS = ("layer", "backward_layer", "cell")
 
 
@@ -85,8 +87,7 @@ class KerasSourceMap(SourceMap):
             node = node[part]
             if isinstance(node, dict) and isinstance(node.get("name"), str):
                 names.append(node["name"])
-        layer = "/".join(names)
-        return Place(source=f"{self.source} (layer {layer!r})" if layer else self.source)
+        return Place(source=f"{self.source} (layer {_shown(names)})" if names else self.source)
 
 
 def keras_document(data: dict[str, Any], source: str) -> tuple[dict[str, Any], ProblemList]:
@@ -142,7 +143,7 @@ class _Reader:
         return [layer for layer in found if layer is not None]
 
     def _fail(self, path: tuple[str, ...], expected: str, got: str, hint: str = "") -> None:
-        where = f"layer {'/'.join(path)!r}: " if path else ""
+        where = f"layer {_shown(path)}: " if path else ""
         self._problems.add((), f"{where}{expected}", got, hint)
         self._n_failures += 1
         if self._n_failures > MAX_PROBLEMS:
@@ -229,6 +230,13 @@ class _Reader:
             layers = [_with_plain_name(layer) for layer in self.layers(config, path)]
             return {"type": model_class, **name, "layers": layers}
         return {"type": raw.get("class_name"), **name, "config": self._config(config, path)}
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Quote a layer's path, shortened in its middle as `fmt_value` does it with texts."""
+    path = "/".join(names)
+    half = _MAX_PATH_SHOWN // 2
+    return repr(path if len(path) <= _MAX_PATH_SHOWN else f"{path[:half]}...{path[-half:]}")
 
 
 def _is_keras_2(data: dict[str, Any]) -> bool:
