@@ -541,7 +541,7 @@ def test_a_full_disk_leaves_the_old_picture(
 
     target = Path(f"p.{name}")
     target.write_text("old")
-    monkeypatch.setattr(atomic, "_sync", sync)
+    monkeypatch.setattr(atomic, "sync_tree", sync)
     with pytest.raises(OutputError, match="the disk is full; nothing was changed"):
         write_plot(inspect_file("w.h5"), target, force=True)
     assert target.read_text() == "old"
