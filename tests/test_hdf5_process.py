@@ -139,7 +139,13 @@ def test_another_directory_changes_nothing(
 
 
 @on_linux
-def test_the_process_opens_no_other_file_and_writes_none(chunked: Path) -> None:
+@pytest.mark.parametrize("filters", ["", "disable", "/no/such/folder"])
+def test_the_process_opens_no_other_file_and_writes_none(
+    chunked: Path, monkeypatch: pytest.MonkeyPatch, filters: str
+) -> None:
+    monkeypatch.setenv("HDF5_PLUGIN_PATH", filters)
+    hdf5_process._server.stop()
+    open_weights(chunked).close()
     wait_for(lambda: not children())
     session = Hdf5Session(chunked)
     (child,) = children()

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_one_run_at_a_time_puts_its_pair_in_place(tmp_path: Path) -> None:
 # --- interrupts -------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Handle signals as a process does at first, whatever nohup or another test has left."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_signals")
 def test_an_interrupt_within_the_renaming_is_heard_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,10 +155,10 @@ def test_an_interrupt_within_the_renaming_is_heard_after_it(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("usual_signals")
 def test_signals_that_python_does_not_handle_are_left_alone() -> None:
-    before = signal.getsignal(signal.SIGTERM)
     with interrupts.deferred():
-        assert signal.getsignal(signal.SIGTERM) is before
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
 
 

@@ -80,11 +80,17 @@ def _open(request: dict[str, Any]) -> Hdf5Content:
     path = Path(request["path"])
     _limit_memory(path.stat().st_size)
     content = Hdf5Content(path, Path(request["shown"]))
-    if "HDF5_PLUGIN_PATH" not in os.environ:
+    if not _has_filters():
         # No other file can be opened from here on, whatever this one says.
         n_open = max(map(int, os.listdir("/dev/fd"))) + 1
         resource.setrlimit(resource.RLIMIT_NOFILE, (n_open, n_open))
     return content
+
+
+def _has_filters() -> bool:
+    """Tell whether there is a folder of filters; Keras says "disable" instead of naming one."""
+    folders = os.environ.get("HDF5_PLUGIN_PATH", "").split(os.pathsep)
+    return any(os.path.isdir(folder) for folder in folders if folder)
 
 
 def _answer(content: Hdf5Content, request: dict[str, Any]) -> tuple[dict[str, Any], Any]:
