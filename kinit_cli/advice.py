@@ -247,9 +247,10 @@ def _few_values(tensor: TensorPlan) -> Iterator[Advice]:
         yield Advice(
             rule="few-values",
             tensor=tensor.path,
-            message=f"{tensor.dtype.name} has {n_levels} values within two standard deviations",
-            reason=(
-                f"of {moments.stddev:.3g} about {moments.mean:.3g}, so that many elements are equal"
+            message=(
+                f"{tensor.dtype.name} has {n_levels} values within two standard deviations of "
+                f"{moments.stddev:.3g} about {moments.mean:.3g}"
             ),
+            reason="many elements are equal, and their spread is not quite the one asked for",
             hint="choose a wider dtype, a mean nearer to 0 or a larger spread",
         )

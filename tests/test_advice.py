@@ -161,7 +161,11 @@ def test_few_values(dtype: str, arguments: str, n_values: int | None) -> None:
     advice = advise(plan_of(weights))
     assert [one.rule for one in advice] == ([] if n_values is None else ["few-values"])
     for one in advice:
-        assert one.message == f"{dtype} has {n_values} values within two standard deviations"
+        mean, stddev = (float(part.split(":")[1]) for part in arguments.split(","))
+        assert one.message == (
+            f"{dtype} has {n_values} values within two standard deviations of {stddev:.3g} "
+            f"about {mean:.3g}"
+        )
 
 
 def test_advice_is_a_whole_sentence() -> None:
