@@ -534,14 +534,14 @@ def test_matplotlib_is_not_imported_without_a_picture(folder: Path) -> None:
 def test_a_full_disk_leaves_the_old_picture(
     folder: Path, drawn: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    from kinit_cli.formats import atomic
+    from kinit_cli.formats import renaming
 
     def sync(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     target = Path(f"p.{name}")
     target.write_text("old")
-    monkeypatch.setattr(atomic, "_sync", sync)
+    monkeypatch.setattr(renaming, "_sync", sync)
     with pytest.raises(OutputError, match="the disk is full; nothing was changed"):
         write_plot(inspect_file("w.h5"), target, force=True)
     assert target.read_text() == "old"
