@@ -107,7 +107,7 @@ def advise(plan: Plan) -> list[Advice]:
     for tensor in plan.tensors:
         gain = gains.get(tensor.path)
         advice += _constant_kernel(tensor, plan) if tensor.path != output else ()
-        advice += _scale(gain) if gain else ()
+        advice += _scale(gain, tensor) if gain else ()
         advice += _few_values(tensor)
     return advice
 
@@ -210,7 +210,7 @@ def _constant_kernel(tensor: TensorPlan, plan: Plan) -> Iterator[Advice]:
     )
 
 
-def _scale(gain: KernelGain) -> Iterator[Advice]:
+def _scale(gain: KernelGain, tensor: TensorPlan) -> Iterator[Advice]:
     figures = f"fan_in Var(W) = {gain.forward:.3g} and fan_out Var(W) = {gain.backward:.3g}"
     hint = "1 suits linear layers and tanh (glorot_uniform), 2 suits ReLU (he_normal)"
     if not gain.forward <= HIGHEST_GAIN:
@@ -221,7 +221,7 @@ def _scale(gain: KernelGain) -> Iterator[Advice]:
             reason=f"activations grow: their variance by a factor of {gain.forward:.3g}",
             hint=hint,
         )
-    elif max(gain.forward, gain.backward) < LOWEST_GAIN:
+    elif max(gain.forward, gain.backward) < LOWEST_GAIN and not _has_mean(gain, tensor):
         yield Advice(
             rule="vanishing",
             tensor=gain.tensor,
@@ -229,6 +229,14 @@ def _scale(gain: KernelGain) -> Iterator[Advice]:
             reason="activations and gradients all but vanish, unless a residual path carries them",
             hint=hint,
         )
+
+
+def _has_mean(gain: KernelGain, tensor: TensorPlan) -> bool:
+    """Tell whether the kernel's mean carries signals that its variance alone would not."""
+    moments = expected_moments(tensor.draw, tensor.shape)
+    if moments is None:
+        return False
+    return max(gain.fan_in, gain.fan_out) * moments.mean**2 >= LOWEST_GAIN
 
 
 def _few_values(tensor: TensorPlan) -> Iterator[Advice]:
@@ -248,8 +256,8 @@ def _few_values(tensor: TensorPlan) -> Iterator[Advice]:
             rule="few-values",
             tensor=tensor.path,
             message=(
-                f"{tensor.dtype.name} has {n_levels} values within two standard deviations of "
-                f"{moments.stddev:.3g} about {moments.mean:.3g}"
+                f"{tensor.dtype.name} has {n_levels} value{'' if n_levels == 1 else 's'} within "
+                f"two standard deviations of {moments.stddev:.3g} about {moments.mean:.3g}"
             ),
             reason="many elements are equal, and their spread is not quite the one asked for",
             hint="choose a wider dtype, a mean nearer to 0 or a larger spread",

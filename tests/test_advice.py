@@ -96,6 +96,21 @@ def test_scale(stddev: float, expected: list[tuple[str, str]]) -> None:
     assert rules(f"embeddings: {kernel}") == []
 
 
+def test_signals_that_a_mean_carries_do_not_vanish() -> None:
+    # 400 mean^2: the limit is 0.01.
+    kernel = (
+        "kernel: {{shape: [400, 100], initializer: {{random_normal: {{mean: {}, stddev: 1e-4}}}}}}"
+    )
+    assert rules(kernel.format(0.0051)) == []
+    assert rules(kernel.format(-0.0049)) == [("vanishing", "a/kernel")]
+
+
+def test_a_single_value_is_one() -> None:
+    weights = "w: {shape: [4], dtype: float16, initializer: {random_normal: {stddev: 1e-9}}}"
+    (advice,) = advise(plan_of(weights))
+    assert advice.message == "float16 has 1 value within two standard deviations of 1e-09 about 0"
+
+
 @pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "lecun_uniform", "orthogonal"])
 @pytest.mark.parametrize("shape", [[1, 1000], [1000, 1], [3, 3, 64, 2], [10, 10]])
 def test_scaled_initializers_are_never_advised_against(name: str, shape: list[int]) -> None:
