@@ -257,7 +257,7 @@ def test_another_digest_leaves_nothing(out: str, capfdbinary: Any) -> None:
     assert captured.out == b""
     digest = digest_of(kinit_cli.arrays("small.yaml")["rnn/recurrent_kernel"])
     assert captured.err.decode() == (
-        "kinit: small.yaml.lock: 1 of 4 tensors are not as locked, nothing was written\n"
+        "kinit: small.yaml.lock: 1 of 4 tensors is not as locked, nothing was written\n"
         f"rnn/recurrent_kernel: expected digest 000000000000, got {digest[:12]}\n"
     )
     assert files() == before
