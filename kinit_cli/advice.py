@@ -106,8 +106,8 @@ def advise(plan: Plan) -> list[Advice]:
     output = _output_kernel(plan)
     for tensor in plan.tensors:
         gain = gains.get(tensor.path)
-        advice += _constant_kernel(tensor, plan) if tensor.path != output else ()
-        advice += _scale(gain) if gain else ()
+        advice += _constant_kernel(tensor, plan, is_output=tensor.path == output)
+        advice += _scale(gain, tensor) if gain else ()
         advice += _few_values(tensor)
     return advice
 
@@ -197,20 +197,27 @@ def _shared_seeds(plan: Plan) -> Iterator[Advice]:
 # --- rules for a tensor ---------------------------------------------------------------------
 
 
-def _constant_kernel(tensor: TensorPlan, plan: Plan) -> Iterator[Advice]:
+def _constant_kernel(tensor: TensorPlan, plan: Plan, *, is_output: bool) -> Iterator[Advice]:
     lowest, highest = value_bounds(tensor.draw)
     if lowest != highest or not _is_kernel(tensor) or _fans(tensor, plan)[1] < 2:
+        return
+    # Outputs have targets of their own, which part them: many models begin with heads of zeros.
+    if is_output and lowest == 0:
         return
     yield Advice(
         rule="constant-kernel",
         tensor=tensor.path,
         message=f"every element is {lowest:.6g}",
-        reason="its units compute the same, get the same gradient, and so stay the same",
+        reason=(
+            "its outputs begin equal, and pass the same gradient back to every unit"
+            if is_output
+            else "its units compute the same, get the same gradient, and so stay the same"
+        ),
         hint="draw it at random, as glorot_uniform and he_normal do",
     )
 
 
-def _scale(gain: KernelGain) -> Iterator[Advice]:
+def _scale(gain: KernelGain, tensor: TensorPlan) -> Iterator[Advice]:
     figures = f"fan_in Var(W) = {gain.forward:.3g} and fan_out Var(W) = {gain.backward:.3g}"
     hint = "1 suits linear layers and tanh (glorot_uniform), 2 suits ReLU (he_normal)"
     if not gain.forward <= HIGHEST_GAIN:
@@ -221,7 +228,7 @@ def _scale(gain: KernelGain) -> Iterator[Advice]:
             reason=f"activations grow: their variance by a factor of {gain.forward:.3g}",
             hint=hint,
         )
-    elif max(gain.forward, gain.backward) < LOWEST_GAIN:
+    elif max(gain.forward, gain.backward) < LOWEST_GAIN and not _has_mean(gain, tensor):
         yield Advice(
             rule="vanishing",
             tensor=gain.tensor,
@@ -229,6 +236,14 @@ def _scale(gain: KernelGain) -> Iterator[Advice]:
             reason="activations and gradients all but vanish, unless a residual path carries them",
             hint=hint,
         )
+
+
+def _has_mean(gain: KernelGain, tensor: TensorPlan) -> bool:
+    """Tell whether the kernel's mean carries signals that its variance alone would not."""
+    moments = expected_moments(tensor.draw, tensor.shape)
+    if moments is None:
+        return False
+    return max(gain.fan_in, gain.fan_out) * moments.mean**2 >= LOWEST_GAIN
 
 
 def _few_values(tensor: TensorPlan) -> Iterator[Advice]:
@@ -247,9 +262,10 @@ def _few_values(tensor: TensorPlan) -> Iterator[Advice]:
         yield Advice(
             rule="few-values",
             tensor=tensor.path,
-            message=f"{tensor.dtype.name} has {n_levels} values within two standard deviations",
-            reason=(
-                f"of {moments.stddev:.3g} about {moments.mean:.3g}, so that many elements are equal"
+            message=(
+                f"{tensor.dtype.name} has {n_levels} value{'' if n_levels == 1 else 's'} within "
+                f"two standard deviations of {moments.stddev:.3g} about {moments.mean:.3g}"
             ),
+            reason="many elements are equal, and their spread is not quite the one asked for",
             hint="choose a wider dtype, a mean nearer to 0 or a larger spread",
         )

@@ -85,6 +85,7 @@ def make_checker(file: WeightsFile, records: Records) -> Checker:
     if records.manifest is None or records.fault:
         raise WeightsFileError(
             f"{file.path}: expected kinit's manifest, to check the tensors against, got "
-            f"{records.fault or 'none'}; without --check any file can be inspected"
+            f"{f'one of no use ({records.fault})' if records.fault else 'none'}; "
+            "without --check any file can be inspected"
         )
     return Checker(records=records)

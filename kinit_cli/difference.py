@@ -224,6 +224,8 @@ def match_entries(
 ) -> list[Pair]:
     """Find the tensors of two files that are the same one, by path.
 
+    Of those left over, one that no manifest speaks of is what the other file calls by its name.
+
     Parameters
     ----------
     paths_a, paths_b : mapping of str to str
@@ -240,6 +242,13 @@ def match_entries(
     if not found and len(in_a) == len(rest) == 1 and "npy" in (file_a.format, file_b.format):
         # A single .npy file is called what the user likes.
         found = dict(zip(in_a, rest, strict=True))
+    taken = set(found.values())
+    by_name = {entry.path: path for path, entry in rest.items() if path not in taken}
+    for path, entry in in_a.items():
+        other = by_name.get(entry.path)
+        # If both are recorded, they are different tensors in the same place of their files.
+        if other is not None and path not in found and entry.path in (path, other):
+            found[path] = other
     pairs: list[Pair] = [
         (entry, rest.pop(found[path]) if path in found else None) for path, entry in in_a.items()
     ]

@@ -56,10 +56,14 @@ class TensorGroup:
 
 
 def group_tensors(tensors: Iterable[TensorSummary], depth: int) -> tuple[TensorGroup, ...]:
-    """Join the tensors whose paths agree in the first `depth` parts, in order of appearance."""
+    """Join the tensors whose paths agree in the first `depth` parts, in order of appearance.
+
+    A path without a `/` has its parts between dots, as PyTorch's names have.
+    """
     members: dict[str, list[TensorSummary]] = {}
     for tensor in tensors:
-        members.setdefault("/".join(tensor.path.split("/")[:depth]), []).append(tensor)
+        separator = "/" if "/" in tensor.path else "."
+        members.setdefault(separator.join(tensor.path.split(separator)[:depth]), []).append(tensor)
     return tuple(_group(path, found) for path, found in members.items())
 
 

@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from kinit_cli.checking import make_checker
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from kinit_cli.manifest import Expectation
     from kinit_cli.meter import Meter, TileStats
     from kinit_cli.pieces import Piece
+    from kinit_cli.records import Records
     from kinit_cli.structure import Structure
     from kinit_cli.summary import TensorStats
 
@@ -88,7 +88,8 @@ def inspect_file(
     path
         A weights file, an index or a directory; see `kinit_cli.formats.readers.open_weights`.
     pattern : str, optional
-        Only tensors of this path, or whose path matches it as a case-sensitive glob.
+        Only tensors of this path, or whose path matches it as a case-sensitive glob; the path is
+        what the file calls the tensor, or what its manifest does.
     jobs : int, optional
         Threads; the cores that this process may use if absent.
     check : bool
@@ -112,7 +113,7 @@ def inspect_file(
         records = read_records(file)
         checker = make_checker(file, records) if check else None
         entries = records.in_order_of_spec(
-            select_entries(file, pattern, records.missing if check else ())
+            select_entries(file, records, pattern, records.missing if check else ())
         )
         numeric = [entry for entry in entries if entry.element is not None]
         jobs = jobs or default_jobs()
@@ -127,7 +128,7 @@ def inspect_file(
         if is_close and len(tensors) == 1:
             tensors = (_seen_closely(file, entries[0], tensors[0], jobs, progress or _ignore),)
     manifest = records.manifest
-    missing = tuple(path for path in records.missing if _is_chosen(path, pattern))
+    missing = tuple(path for path in records.missing if records.is_chosen(path, pattern))
     return FileSummary(
         source=os.fspath(path),
         format=file.format,
@@ -145,24 +146,22 @@ def inspect_file(
 
 
 def select_entries(
-    file: WeightsFile, pattern: str | None, missing: Sequence[str] = ()
+    file: WeightsFile, records: Records, pattern: str | None, missing: Sequence[str] = ()
 ) -> tuple[TensorEntry, ...]:
     """Give the file's tensors whose path is `pattern` or matches it, all if it is None.
 
     There may be none only if one of `missing` matches.
     """
-    entries = tuple(entry for entry in file.entries if _is_chosen(entry.path, pattern))
-    if not entries and pattern is not None and not any(_is_chosen(p, pattern) for p in missing):
-        near = suggest(pattern, [entry.path for entry in file.entries[:_MAX_SUGGESTIONS_FROM]])
+    entries = tuple(entry for entry in file.entries if records.is_chosen(entry.path, pattern))
+    is_missing = any(records.is_chosen(name, pattern) for name in missing)
+    if not entries and pattern is not None and not is_missing:
+        names = [entry.path for entry in file.entries[:_MAX_SUGGESTIONS_FROM]]
+        near = suggest(pattern, [*names, *(records.paths.get(name, name) for name in names)])
         raise WeightsFileError(
             f"{file.path}: expected a tensor that matches {pattern!r}, got none of its "
             f"{len(file.entries)}; {near or 'run without a pattern to list them all'}"
         )
     return entries
-
-
-def _is_chosen(path: str, pattern: str | None) -> bool:
-    return pattern is None or path == pattern or fnmatchcase(path, pattern)
 
 
 def _choose_engine(

@@ -118,11 +118,18 @@ def read_lock(path: Path) -> Lock:
         ) from error
     except OSError as error:
         raise KinitError(f"{path}: expected a readable lock, got: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+    except KeyError as error:
+        raise KinitError(_damaged(path, f"it has no {error}")) from error
+    except (TypeError, AttributeError) as error:
+        raise KinitError(_damaged(path, "it is not arranged as one")) from error
+    except (ValueError, RecursionError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise KinitError(
-            f"{path}: expected a lock, got a damaged one ({reason}); `kinit lock` writes it anew"
-        ) from error
+        raise KinitError(_damaged(path, reason)) from error
+
+
+def _damaged(path: Path, what: str) -> str:
+    # What does not look like a lock any more is not written over.
+    return f"{path}: expected a lock, got a damaged one ({what}); delete it and run `kinit lock`"
 
 
 def _read(path: Path) -> str:

@@ -222,8 +222,9 @@ class Enforcer:
         lines = [f"{one.path}: {fmt_change(one)}" for one in changes[:_MAX_LISTED]]
         if len(changes) > _MAX_LISTED:
             lines.append(f"and {len(changes) - _MAX_LISTED} more")
-        what = f"{len(changes)} of {len(tensors)} tensors are not as locked, nothing was written"
-        raise LockError("\n".join([f"{self._name}: {what}", *lines]))
+        verb = "is" if len(changes) == 1 else "are"
+        what = f"{len(changes)} of {len(tensors)} tensors {verb} not as locked"
+        raise LockError("\n".join([f"{self._name}: {what}, nothing was written", *lines]))
 
 
 def fmt_change(change: LockChange) -> str:

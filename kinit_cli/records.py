@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from kinit_cli.errors import KinitError
@@ -32,6 +33,8 @@ class Records:
         Of tensors that have another shape or dtype than is recorded.
     missing : tuple of str
         What the file should call tensors that are recorded and not there.
+    paths : mapping of str to str
+        The recorded path by what the file calls the tensor.
     fault : str
         Why nothing can be expected; may be empty.
     """
@@ -40,7 +43,15 @@ class Records:
     expected: Mapping[str, Expectation] = field(default_factory=dict)
     changed: Mapping[str, Expectation] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+
+    def is_chosen(self, name: str, pattern: str | None) -> bool:
+        """Tell whether a tensor, by its name in the file or its recorded path, matches."""
+        return pattern is None or any(
+            one == pattern or fnmatchcase(one, pattern)
+            for one in {name, self.paths.get(name, name)}
+        )
 
     def notes(self) -> list[str]:
         """Say what cannot be used, a sentence each."""
@@ -69,6 +80,8 @@ def read_records(file: WeightsFile) -> Records:
         manifest = parse_manifest(file.manifest_text, source)
     except KinitError as error:
         return Records(fault=f"what the file says about itself cannot be used: {error}")
+    names = recorded_names(file, manifest)
+    paths = {name: path for path, name in names.items()}
     try:
         expected = expectations(manifest, source)
     except KinitError as error:
@@ -76,10 +89,9 @@ def read_records(file: WeightsFile) -> Records:
         more = f"; and {len(problems) - _MAX_REASONS} more" if problems[_MAX_REASONS:] else ""
         reasons = "; ".join(problems[:_MAX_REASONS]) + more
         fault = f"the spec that the file records cannot be used: {reasons}"
-        return Records(manifest=manifest, fault=fault)
-    names = recorded_names(file, manifest)
+        return Records(manifest=manifest, paths=paths, fault=fault)
     expected = {names.get(path, path): what for path, what in expected.items()}
-    return _compared(file.entries, manifest, expected)
+    return replace(_compared(file.entries, manifest, expected), paths=paths)
 
 
 def _compared(

@@ -25,7 +25,9 @@ _MAX_SHOWN = 5
 _QUICK = "--quick compares with the recorded digests"
 
 
-def read_manifest(file: WeightsFile, notes: list[str], *, is_needed: bool) -> Manifest | None:
+def read_manifest(
+    file: WeightsFile, notes: list[str], *, is_needed: bool, is_quick: bool = False
+) -> Manifest | None:
     """Read what a file says about itself; if that is not needed, a note may say that it is none.
 
     Raises
@@ -35,9 +37,10 @@ def read_manifest(file: WeightsFile, notes: list[str], *, is_needed: bool) -> Ma
     """
     if file.manifest_text is None:
         if is_needed:
+            remedy = "leave --quick away, and give" if is_quick else "give"
             raise WeightsFileError(
                 f"{file.path}: expected kinit's manifest in it, which has the spec and the seed, "
-                "got none; give the spec it was made from with --spec"
+                f"got none; {remedy} the spec it was made from with --spec"
             )
         notes.append("the file says nothing about itself: it has no manifest")
         return None

@@ -19,6 +19,7 @@ from kinit_cli.render import (
     make_console,
     printable,
 )
+from kinit_cli.render_rows import plural
 from kinit_cli.textplot import draw_large
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _wrapped(text: str, width: int) -> Iterator[Text]:
 
 def _counts(stats: TensorStats) -> str:
     counts = ((stats.n_zero, "zero"), (stats.n_nan, "NaN"), (stats.n_inf, "Inf"))
-    return f"of {stats.count:,} elements: " + ", ".join(
+    return f"of {plural(stats.count, 'element')}: " + ", ".join(
         f"{count:,} {what}" for count, what in counts
     )
 

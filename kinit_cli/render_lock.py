@@ -30,6 +30,14 @@ def _outcome(check: LockCheck, n_tensors: str) -> str:
         return f"up to date, {n_tensors}"
     if check.changes:
         verb = "is" if len(check.changes) == 1 else "are"
-        return f"{plural(len(check.changes), 'tensor')} {verb} not as locked"
-    what = "the spec" if check.is_spec_changed else "the stream's version or the seed"
-    return f"{what} has changed, though every tensor is as locked; lock it anew"
+        return f"{plural(len(check.changes), 'tensor')} {verb} not as locked; {_cause(check)}"
+    return f"{_cause(check)}, though every tensor is as locked; lock it anew"
+
+
+def _cause(check: LockCheck) -> str:
+    locked, made = check.locked, check.made
+    if locked.stream != made.stream:
+        return f"the lock is of stream version {locked.stream}, this is {made.stream}"
+    if check.is_spec_changed:
+        return "the spec has changed"
+    return "the spec has not changed" if check.changes else "the lock's seed is not the spec's"

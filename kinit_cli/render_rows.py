@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 #: A table longer than this shows its beginning; `--json` has it all.
 MAX_ROWS = 40
 _MIN_PATH_WIDTH = 16
+_MIN_TABLE_WIDTH = 64
 _UNBROKEN = ("max abs", "max rel", "at")
 
 
@@ -34,7 +37,11 @@ def print_rows(
         table.add_column(header, overflow="fold", no_wrap=header in _UNBROKEN)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(table)
+    # A terminal that is narrower breaks the lines itself; squeezed further, columns would vanish.
+    width = max(console.width, _MIN_TABLE_WIDTH)
+    options = console.options.update(width=width)
+    lines = console.render_lines(table, options, pad=False, new_lines=True)
+    console.print(Segments(chain.from_iterable(lines)), soft_wrap=True, end="")
     if n_rows > len(rows):
         hidden = f"({n_rows - len(rows):,} of {n_rows:,} are not shown; --json has them all)"
         console.print(Text(hidden))

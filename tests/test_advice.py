@@ -59,14 +59,22 @@ def test_constant_kernels(weights: str, expected: list[tuple[str, str]]) -> None
     assert rules(weights) == expected
 
 
-def test_units_of_the_last_kernel_may_begin_equal() -> None:
-    # Each has a target of its own, and so a gradient of its own.
-    first, last = ("kernel: {shape: [4, 4], initializer: ones}", "out: {shape: [4, 3]}")
-    assert rules(f"{first}, {last}") == CONSTANT
-    assert rules("kernel: {shape: [4, 4], initializer: he_normal}, " + last) == []
-    assert rules(f"{first}, out: {{shape: [4, 3], initializer: zeros}}, bias: {{shape: [3]}}") == (
-        CONSTANT
-    )
+def test_of_the_last_kernel_another_reason_is_given() -> None:
+    first = "kernel: {shape: [4, 4], initializer: ones}"
+    last = "out: {shape: [4, 3], initializer: ones}, bias: {shape: [3]}"
+    one, other = advise(plan_of(f"{first}, {last}"))
+    assert [(one.tensor, one.rule), (other.tensor, other.rule)] == [
+        ("a/kernel", "constant-kernel"), ("a/out", "constant-kernel"),
+    ]  # fmt: skip
+    assert one.reason == "its units compute the same, get the same gradient, and so stay the same"
+    assert other.reason == "its outputs begin equal, and pass the same gradient back to every unit"
+
+
+def test_a_head_of_zeros_is_common() -> None:
+    # Each output has a target of its own, and so a gradient of its own.
+    head = "out: {shape: [4, 3], initializer: zeros}, bias: {shape: [3]}"
+    assert rules("kernel: {shape: [4, 4], initializer: he_normal}, " + head) == []
+    assert rules("kernel: {shape: [4, 4], initializer: ones}, " + head) == CONSTANT
 
 
 def test_a_token_is_no_kernel() -> None:
@@ -94,6 +102,21 @@ def test_scale(stddev: float, expected: list[tuple[str, str]]) -> None:
     kernel = f"{{shape: {shape}, initializer: {{random_normal: {{stddev: {stddev}}}}}}}"
     assert rules(f"kernel: {kernel}") == expected
     assert rules(f"embeddings: {kernel}") == []
+
+
+def test_signals_that_a_mean_carries_do_not_vanish() -> None:
+    # 400 mean^2: the limit is 0.01.
+    kernel = (
+        "kernel: {{shape: [400, 100], initializer: {{random_normal: {{mean: {}, stddev: 1e-4}}}}}}"
+    )
+    assert rules(kernel.format(0.0051)) == []
+    assert rules(kernel.format(-0.0049)) == [("vanishing", "a/kernel")]
+
+
+def test_a_single_value_is_one() -> None:
+    weights = "w: {shape: [4], dtype: float16, initializer: {random_normal: {stddev: 1e-9}}}"
+    (advice,) = advise(plan_of(weights))
+    assert advice.message == "float16 has 1 value within two standard deviations of 1e-09 about 0"
 
 
 @pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "lecun_uniform", "orthogonal"])
@@ -161,7 +184,11 @@ def test_few_values(dtype: str, arguments: str, n_values: int | None) -> None:
     advice = advise(plan_of(weights))
     assert [one.rule for one in advice] == ([] if n_values is None else ["few-values"])
     for one in advice:
-        assert one.message == f"{dtype} has {n_values} values within two standard deviations"
+        mean, stddev = (float(part.split(":")[1]) for part in arguments.split(","))
+        assert one.message == (
+            f"{dtype} has {n_values} values within two standard deviations of {stddev:.3g} "
+            f"about {mean:.3g}"
+        )
 
 
 def test_advice_is_a_whole_sentence() -> None:

@@ -112,6 +112,14 @@ def test_wrong_use_is_one_message_and_exit_2(
     assert [path.name for path in small_spec.parent.iterdir()] == ["small.yaml"]
 
 
+def test_a_link_to_a_folder_that_is_not_there(kinit: Kinit, small_spec: Path) -> None:
+    folder = small_spec.parent / "gone"
+    (small_spec.parent / "w.h5").symlink_to(folder / "w.h5")
+    done = kinit("generate", "small.yaml", "-o", "w.h5", "--force")
+    assert done.returncode == 2
+    assert f"w.h5: expected a folder {folder}, got none" in done.stderr.decode()
+
+
 def test_problems_of_a_spec_go_to_stderr_with_their_places(kinit: Kinit, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(BAD_SPEC, encoding="utf-8")
     done = kinit("generate", "bad.yaml", "-o", "w.h5")

@@ -12,6 +12,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
+from conftest import Kinit
 
 from kinit_cli.difference import FileDiff, diff_files
 from kinit_cli.digest import TILE_ELEMENTS
@@ -154,6 +155,28 @@ def test_a_dot_is_read_as_a_slash_where_that_is_clear() -> None:
     with h5py.File("b.h5", "a") as file:
         file["a/b.c"] = BIAS
     assert statuses(diff_files(a, "b.h5"))["a/b/c"] == "only_a"
+
+
+DENSE = "{{name: {}, type: Dense, input_shape: [3], config: {{units: 2}}}}"
+
+
+def test_a_file_that_keras_saved_again_is_compared_by_its_places(kinit: Kinit) -> None:
+    for name, layer in (("w", "d"), ("x", "e")):
+        Path("s.yaml").write_text(f"seed: 1\nlayers: [{DENSE.format(layer)}]")
+        assert kinit("generate", "s.yaml", "-o", f"{name}.weights.h5", "-q").returncode == 0
+    with h5py.File("w.weights.h5") as old, h5py.File("saved.weights.h5", "w") as new:
+        new["layers/dense/vars/0"] = old["layers/dense/vars/0"][()]
+        new["layers/dense/vars/1"] = old["layers/dense/vars/1"][()] + 1
+        new["layers/dense_1/vars/0"] = BIAS
+    there = statuses(diff_files("w.weights.h5", "saved.weights.h5"))
+    assert there == {
+        "d/kernel": "identical", "d/bias": "different", "layers/dense_1/vars/0": "only_b",
+    }  # fmt: skip
+    back = diff_files("saved.weights.h5", "w.weights.h5", pattern="d/*")
+    assert [tensor.status for tensor in back.tensors] == ["identical", "different"]
+    # Both say what they have there, and it is not the same tensor.
+    other = diff_files("w.weights.h5", "x.weights.h5")
+    assert {tensor.status for tensor in other.tensors} == {"only_a", "only_b"}
 
 
 def test_a_single_npy_file_is_known_by_its_manifest_or_by_being_alone() -> None:

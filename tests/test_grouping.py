@@ -66,6 +66,15 @@ def test_sums_of_groups(kinit: Kinit, path: Path) -> None:
     assert set(groups(kinit, "b1/*", "--depth", "1")) == {"b1"}
 
 
+def test_dots_part_names_without_folders(kinit: Kinit, tmp_path: Path) -> None:
+    names = ["h.0.attn.w", "h.0.mlp.w", "h.1.attn.w", "wte", "x.y/a", "x.z/a"]
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for name in names:
+            file[name] = np.ones(2)
+    assert list(groups(kinit, "--depth", "2")) == ["h.0", "h.1", "wte", "x.y/a", "x.z/a"]
+    assert list(groups(kinit, "--depth", "1")) == ["h", "wte", "x.y", "x.z"]
+
+
 def test_largest_first(kinit: Kinit, path: Path) -> None:
     assert list(groups(kinit, "--depth", "1", "--sort", "size")) == ["b1", "a", "b2"]
     done = kinit("inspect", "w.h5", "--depth", "1", "--sort", "mean")

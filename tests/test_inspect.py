@@ -16,6 +16,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
+from conftest import Kinit
 
 import kinit_cli.inspect
 from kinit_cli.digest import TILE_ELEMENTS
@@ -106,6 +107,23 @@ def test_pattern(h5: Path, pattern: str, paths: list[str] | None) -> None:
     found = [tensor.path for tensor in summary.tensors]
     assert found == (paths if paths is not None else [t.path for t in inspect_file(h5).tensors])
     assert summary.n_bytes == sum(tensor.n_bytes for tensor in summary.tensors)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.weights.h5", "w.h5", "w.npz"])
+def test_a_pattern_may_be_what_the_manifest_calls_a_tensor(
+    kinit: Kinit, tmp_path: Path, name: str
+) -> None:
+    text = "seed: 1\nlayers: [{name: a, type: Dense, input_shape: [3], config: {units: 2}}]"
+    path = tmp_path / name
+    (tmp_path / "s.yaml").write_text(text)
+    assert kinit("generate", "s.yaml", "-o", name, "-q").returncode == 0
+    stored = {"w.weights.h5": "layers/dense/vars/0", "w.h5": "a/kernel"}.get(name, "a.kernel")
+    for pattern in ("a/kernel", "*/kern?l", stored):
+        (found,) = inspect_file(path, pattern=pattern, check=True).tensors
+        assert found.path == stored
+        assert found.shape == (3, 2)
+    with pytest.raises(WeightsFileError, match="did you mean 'a/kernel'"):
+        inspect_file(path, pattern="a/kernl")
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,26 @@ def test_check_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert kinit("lock", "--check", "small.yaml") == 1
     out = capsys.readouterr().out
     assert "rnn/count  expected shape [], got [2]\n" in out
-    assert out.endswith("small.yaml.lock: 1 tensor is not as locked\n")
+    assert out.endswith("small.yaml.lock: 1 tensor is not as locked; the spec has changed\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("stream", 2, "the lock is of stream version 2, this is 1, though every tensor"),
+        ("seed", 8, "the lock's seed is not the spec's, though every tensor is as locked"),
+        ("dtype", "float16", "1 tensor is not as locked; the spec has not changed\n"),
+    ],
+)
+def test_check_says_what_has_changed(
+    capsys: pytest.CaptureFixture[str], key: str, value: object, said: str
+) -> None:
+    assert kinit("lock", "small.yaml", "-q") == 0
+    document = json.loads(LOCK.read_text())
+    (document if key in document else next(iter(document["tensors"].values())))[key] = value
+    LOCK.write_text(json.dumps(document))
+    assert kinit("lock", "--check", "small.yaml") == 1
+    assert said in capsys.readouterr().out
 
 
 def test_a_variant_of_a_spec_has_a_lock_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,7 +257,7 @@ def test_another_digest_leaves_nothing(out: str, capfdbinary: Any) -> None:
     assert captured.out == b""
     digest = digest_of(kinit_cli.arrays("small.yaml")["rnn/recurrent_kernel"])
     assert captured.err.decode() == (
-        "kinit: small.yaml.lock: 1 of 4 tensors are not as locked, nothing was written\n"
+        "kinit: small.yaml.lock: 1 of 4 tensors is not as locked, nothing was written\n"
         f"rnn/recurrent_kernel: expected digest 000000000000, got {digest[:12]}\n"
     )
     assert files() == before

@@ -39,6 +39,15 @@ def shown(found: Verification, width: int = 80) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+@pytest.mark.parametrize("width", [1, 30, 63])
+def test_no_column_vanishes_from_a_narrow_terminal(width: int) -> None:
+    written("w.h5")
+    change("w.h5", "a/q", lambda values: values.astype("f4"))
+    found = verify_file("w.h5")
+    assert shown(found, width) == shown(found, 64)
+    assert "a/q     dtype        float64   float32" in shown(found, width)
+
+
 def test_what_is_shown() -> None:
     written("w.h5")
     assert shown(verify_file("w.h5")) == (

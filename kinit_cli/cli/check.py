@@ -53,6 +53,8 @@ class _Report:
         return bool(self.problems or self.output_faults)
 
     def to_json(self) -> dict[str, Any]:
+        from kinit_cli.advice import RECOMMENDED_GAINS
+
         return {
             "source": self.source,
             "is_sound": not self.has_errors,
@@ -62,6 +64,7 @@ class _Report:
             "n_tensors": len(self.plan.tensors) if self.plan else None,
             "n_parameters": self.plan.n_elements if self.plan else None,
             "n_bytes": self.plan.n_bytes if self.plan else None,
+            "recommended_gains": list(RECOMMENDED_GAINS),
             "kernels": [kernel.to_json() for kernel in self.kernels],
         }
 

@@ -69,7 +69,8 @@ def check_target(target: Path, *, is_directory: bool, force: bool) -> None:
 def _check_target(target: Path, *, is_directory: bool, force: bool) -> None:
     parent = Path(os.path.realpath(target)).parent
     if not parent.is_dir():
-        raise OutputError(f"{target}: expected a folder {target.parent}, got none; create it first")
+        folder = parent if target.is_symlink() else target.parent
+        raise OutputError(f"{target}: expected a folder {folder}, got none; create it first")
     try:
         found = target.stat()
     except FileNotFoundError:
