@@ -250,7 +250,7 @@ def _few_values(tensor: TensorPlan) -> Iterator[Advice]:
     moments = expected_moments(tensor.draw, tensor.shape)
     if moments is None or not moments.stddev or not tensor.is_random:
         return
-    from kinit_cli.rounding import count_levels
+    from kinit_cli.statistics.rounding import count_levels
 
     lowest, highest = value_bounds(tensor.draw)
     n_levels = count_levels(

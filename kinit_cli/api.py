@@ -24,8 +24,8 @@ from kinit_cli.spec.problems import ProblemList, SourceMap
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from kinit_cli.checks import Verification
-    from kinit_cli.difference import FileDiff
+    from kinit_cli.compare.checks import Verification
+    from kinit_cli.compare.difference import FileDiff
     from kinit_cli.summary import FileSummary
 
 #: A spec's file, or its contents as plain data.
@@ -299,7 +299,7 @@ def verify(
     ValueError
         A spec, a change of one, or `initializers` are given where there are none to be used.
     """
-    from kinit_cli.verification import verify_digests, verify_file
+    from kinit_cli.compare.verification import verify_digests, verify_file
 
     is_changed = any(change is not None for change in (seed, dtype, params))
     if (quick and (spec, initializers) != (None, None)) or (is_changed and spec is None):
@@ -347,8 +347,8 @@ def diff(
     KinitError
         A file cannot be read.
     """
-    from kinit_cli.difference import diff_files
-    from kinit_cli.distance import Tolerance
+    from kinit_cli.compare.difference import diff_files
+    from kinit_cli.compare.distance import Tolerance
 
     has_tolerance = rtol is not None or atol is not None
     tolerance = Tolerance(rtol=rtol or 0.0, atol=atol or 0.0) if has_tolerance else None

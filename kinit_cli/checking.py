@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kinit_cli.distribution_test import DistributionTest, failed, judge, untested
 from kinit_cli.errors import WeightsFileError
-from kinit_cli.findings import Expected
-from kinit_cli.structure import has_structure, structure_of
+from kinit_cli.statistics.distribution_test import DistributionTest, failed, judge, untested
+from kinit_cli.statistics.findings import Expected
+from kinit_cli.statistics.structure import has_structure, structure_of
 
 if TYPE_CHECKING:
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
-    from kinit_cli.histogram import GridCounts
     from kinit_cli.manifest import Expectation
-    from kinit_cli.orthogonality import Read
     from kinit_cli.records import Records
-    from kinit_cli.structure import Structure
-    from kinit_cli.summary import TensorStats
+    from kinit_cli.statistics.histogram import GridCounts
+    from kinit_cli.statistics.orthogonality import Read
+    from kinit_cli.statistics.structure import Structure
+    from kinit_cli.statistics.tensor_stats import TensorStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

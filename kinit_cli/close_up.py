@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinit_cli.elements import element_at
+from kinit_cli.compare.elements import element_at
 from kinit_cli.panels import expected_marginal
-from kinit_cli.quantiles import PERCENTS, exact_quantiles, rank_of
+from kinit_cli.statistics.quantiles import PERCENTS, exact_quantiles, rank_of
+from kinit_cli.summary import N_FIRST, CloseUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,29 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
-    from kinit_cli.marginal import Marginal
-    from kinit_cli.summary import TensorStats, TensorSummary
-
-#: First elements that are shown.
-N_FIRST = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloseUp:
-    """What is told of a tensor that stands alone.
-
-    Attributes
-    ----------
-    quantiles : tuple of float or int
-        Of the finite elements, for each of `PERCENTS`; none if no element is finite. See
-        `kinit_cli.quantiles` for which definition this is.
-    first_values : tuple of str
-        The first `N_FIRST` elements in C order, fewer if there are not so many. Each is a decimal
-        number that is this one and no other of its dtype, or "nan", "inf", "True".
-    """
-
-    quantiles: tuple[float | int, ...]
-    first_values: tuple[str, ...]
+    from kinit_cli.statistics.marginal import Marginal
+    from kinit_cli.statistics.tensor_stats import TensorStats
+    from kinit_cli.summary import TensorSummary
 
 
 def look_closely(

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 
 from kinit_cli.digest import TILE_ELEMENTS, TensorDigest
-from kinit_cli.distribution_test import DistributionTest, judge
 from kinit_cli.draw import expected_moments
-from kinit_cli.findings import Expected
-from kinit_cli.meter import TileStats
 from kinit_cli.plan import TensorPlan
-from kinit_cli.structure import Structure
-from kinit_cli.summary import StatsAccumulator, TensorStats, TensorSummary
+from kinit_cli.statistics.distribution_test import DistributionTest, judge
+from kinit_cli.statistics.findings import Expected
+from kinit_cli.statistics.meter import TileStats
+from kinit_cli.statistics.structure import Structure
+from kinit_cli.statistics.tensor_stats import StatsAccumulator, TensorStats
+from kinit_cli.summary import TensorSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Collector:
     Parameters
     ----------
     is_ours : bool
-        See `kinit_cli.distribution_test.Expected`.
+        See `kinit_cli.statistics.distribution_test.Expected`.
     is_measured : bool
         The tiles have statistics.
     """

@@ -21,7 +21,8 @@ from kinit_cli.formats.readers import open_weights
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.pieces import iter_units
 from kinit_cli.records import read_records
-from kinit_cli.summary import FileSummary, StatsAccumulator, TensorSummary, count_verdicts
+from kinit_cli.statistics.tensor_stats import StatsAccumulator
+from kinit_cli.summary import FileSummary, TensorSummary, count_verdicts
 from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import default_jobs, iter_results
 
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kinit_cli.checking import Checker
-    from kinit_cli.distribution_test import DistributionTest
     from kinit_cli.engines.base import Engine
     from kinit_cli.formats.weights_file import TensorEntry, WeightsFile
     from kinit_cli.manifest import Expectation
-    from kinit_cli.meter import Meter, TileStats
     from kinit_cli.pieces import Piece
     from kinit_cli.records import Records
-    from kinit_cli.structure import Structure
-    from kinit_cli.summary import TensorStats
+    from kinit_cli.statistics.distribution_test import DistributionTest
+    from kinit_cli.statistics.meter import Meter, TileStats
+    from kinit_cli.statistics.structure import Structure
+    from kinit_cli.statistics.tensor_stats import TensorStats
 
 _MAX_SUGGESTIONS_FROM = 2000
 

@@ -12,12 +12,12 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from kinit_cli.dtypes import DTYPES
-from kinit_cli.histogram import N_BINS, counted_value
+from kinit_cli.statistics.histogram import N_BINS, counted_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kinit_cli.marginal import Marginal
+    from kinit_cli.statistics.marginal import Marginal
     from kinit_cli.summary import FileSummary, TensorSummary
 
 #: Pieces of a smooth curve.
@@ -80,7 +80,7 @@ def expected_marginal(tensor: TensorSummary, *, is_ours: bool) -> Marginal | Non
         return None
     if not is_ours and DTYPES[tensor.dtype].n_bytes < 4:
         return None
-    from kinit_cli.marginal import marginal_of
+    from kinit_cli.statistics.marginal import marginal_of
 
     return marginal_of(tensor.draw, tensor.shape, tensor.dtype)
 

@@ -26,18 +26,18 @@ from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.entire import make_entire
 from kinit_cli.errors import OutputError
-from kinit_cli.findings import Expected
 from kinit_cli.formats.atomic import staged, staged_pair
 from kinit_cli.formats.base import OpenLayout, Writer
 from kinit_cli.formats.manifest_names import SIDECAR_SUFFIX
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.manifest import manifest_text
-from kinit_cli.meter import TileStats
 from kinit_cli.plan import Plan, TensorPlan
 from kinit_cli.returned import call_function
+from kinit_cli.statistics.findings import Expected
+from kinit_cli.statistics.meter import TileStats
+from kinit_cli.statistics.structure import has_structure, structure_of
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.stream.transforms import cast_float64
-from kinit_cli.structure import has_structure, structure_of
 from kinit_cli.summary import FileSummary, TensorSummary, count_verdicts
 from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import iter_results

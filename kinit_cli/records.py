@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from kinit_cli.compare.stored_names import recorded_names
 from kinit_cli.errors import KinitError
-from kinit_cli.stored_names import recorded_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -166,7 +166,7 @@ def picture() -> str:
     with sample_folder():
         for command in _PICTURE_COMMANDS:
             console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
-            with mock.patch("kinit_cli.render.make_console", return_value=console):
+            with mock.patch("kinit_cli.render.summary.make_console", return_value=console):
                 code = run(command.split()[1:])
             if code:
                 raise SystemExit(f"{command}: exit code {code}")

@@ -7,16 +7,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kinit_cli.digest import TILE_ELEMENTS
-from kinit_cli.distribution_test import DistributionTest, judge
 from kinit_cli.draw import Draw
 from kinit_cli.engines import get_engine
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.whole import make_tensor
-from kinit_cli.findings import Expected
-from kinit_cli.meter import Meter
+from kinit_cli.statistics.distribution_test import DistributionTest, judge
+from kinit_cli.statistics.findings import Expected
+from kinit_cli.statistics.meter import Meter
+from kinit_cli.statistics.structure import has_structure, structure_of
+from kinit_cli.statistics.tensor_stats import StatsAccumulator
 from kinit_cli.stream.identity import StreamKey
-from kinit_cli.structure import has_structure, structure_of
-from kinit_cli.summary import StatsAccumulator
 
 
 def values_of(

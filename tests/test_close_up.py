@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from kinit_cli.cli.main import run
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.inspect import inspect_file
-from kinit_cli.quantiles import PERCENTS
+from kinit_cli.statistics.quantiles import PERCENTS
 
 SPEC = """\
 seed: 3
@@ -148,7 +148,7 @@ def test_ascii_has_letters_of_its_own(
 ) -> None:
     from rich.console import Console
 
-    from kinit_cli.render_close_up import render_close_up
+    from kinit_cli.render.close_up import render_close_up
 
     class Stream:
         encoding = "ascii"

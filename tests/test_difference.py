@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from conftest import Kinit
 
-from kinit_cli.difference import FileDiff, diff_files
+from kinit_cli.compare.difference import FileDiff, diff_files
+from kinit_cli.compare.distance import Tolerance
 from kinit_cli.digest import TILE_ELEMENTS
-from kinit_cli.distance import Tolerance
 from kinit_cli.errors import WeightsFileError
-from kinit_cli.render import Console
-from kinit_cli.render_diff import render_diff
+from kinit_cli.render.diff import render_diff
+from kinit_cli.render.text import Console
 
 RNG = np.random.default_rng(3)
 KERNEL = RNG.standard_normal((30, 40)).astype("f4")

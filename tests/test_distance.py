@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from kinit_cli.distance import _BLOCK, Distance, Tolerance, distance
+from kinit_cli.compare.distance import _BLOCK, Distance, Tolerance, distance
 
 EXACT = Tolerance()
 DTYPES = [

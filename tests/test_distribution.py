@@ -14,16 +14,6 @@ import scipy.stats
 from every_engine import every_engine
 from judged import outcome_of, values_of
 
-from kinit_cli.bounds import (
-    LOG_LIMIT,
-    N_FINDINGS,
-    likelihood_ratio,
-    log_p_of_mean,
-    log_p_of_ratio,
-)
-from kinit_cli.distribution_test import (
-    DistributionTest,
-)
 from kinit_cli.draw import (
     BoundedNormal,
     Draw,
@@ -35,6 +25,16 @@ from kinit_cli.draw import (
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.whole import make_tensor
 from kinit_cli.planner import plan_tensor
+from kinit_cli.statistics.bounds import (
+    LOG_LIMIT,
+    N_FINDINGS,
+    likelihood_ratio,
+    log_p_of_mean,
+    log_p_of_ratio,
+)
+from kinit_cli.statistics.distribution_test import (
+    DistributionTest,
+)
 from kinit_cli.stream.identity import StreamKey
 
 # --- sound tensors --------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from kinit_cli.draw import (
     Uniform,
     matrix_shape,
 )
-from kinit_cli.orthogonality import orthogonality_error, sampled
-from kinit_cli.structure import Structure
+from kinit_cli.statistics.orthogonality import orthogonality_error, sampled
+from kinit_cli.statistics.structure import Structure
 
 FLOATS = ("float32", "float64", "bfloat16", "float16")
 

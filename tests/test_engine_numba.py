@@ -25,7 +25,7 @@ from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.draw import BoundedNormal, Draw, Normal, TruncatedNormal, Uniform
 from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
-from kinit_cli.meter import CHUNK_ELEMENTS, Meter
+from kinit_cli.statistics.meter import CHUNK_ELEMENTS, Meter
 from kinit_cli.stream.identity import StreamKey
 
 ENGINE, REFERENCE = numba_engine(), NumpyEngine()

@@ -28,7 +28,7 @@ from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.base import Engine
 from kinit_cli.engines.tensorflow_devices import Device
 from kinit_cli.errors import KinitError
-from kinit_cli.meter import Meter
+from kinit_cli.statistics.meter import Meter
 
 pytestmark = [pytest.mark.tensorflow, needs_tensorflow]
 

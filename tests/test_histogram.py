@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kinit_cli.histogram import (
+from kinit_cli.statistics.histogram import (
     FLOAT32_MAX,
     N_BINS,
     N_BUCKETS,

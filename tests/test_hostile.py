@@ -20,7 +20,7 @@ import pytest
 from conftest import Kinit
 from fuzzing.seeds import npy, npz, pack_safetensors
 
-from kinit_cli import lockfile
+from kinit_cli.compare import lockfile
 from kinit_cli.formats import (
     hdf5_content,
     hdf5_process,

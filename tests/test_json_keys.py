@@ -25,11 +25,11 @@ from json_page import (
     type_of,
 )
 
-from kinit_cli.checks import CheckStatus, Method
 from kinit_cli.cli.main import JSON_SCHEMA_VERSION, run
-from kinit_cli.difference import DiffStatus
+from kinit_cli.compare.checks import CheckStatus, Method
+from kinit_cli.compare.difference import DiffStatus
+from kinit_cli.compare.locking import Change
 from kinit_cli.initializers.registry import INITIALIZER_TYPES
-from kinit_cli.locking import Change
 from kinit_cli.origin import Origin
 
 SPEC = """\

@@ -12,7 +12,6 @@ import scipy.stats
 from judged import outcome_of, values_of
 from numpy.typing import NDArray
 
-from kinit_cli.cut_normal import cut_normal
 from kinit_cli.draw import (
     BoundedNormal,
     Constant,
@@ -26,9 +25,16 @@ from kinit_cli.draw import (
     Uniform,
 )
 from kinit_cli.dtypes import DTYPES, numpy_dtype
-from kinit_cli.histogram import GRID_EDGES
-from kinit_cli.laws import bins_of, law_of
-from kinit_cli.rounding import edges_between, levels_between, rounded, rounding_edges, spacing_at
+from kinit_cli.statistics.cut_normal import cut_normal
+from kinit_cli.statistics.histogram import GRID_EDGES
+from kinit_cli.statistics.laws import bins_of, law_of
+from kinit_cli.statistics.rounding import (
+    edges_between,
+    levels_between,
+    rounded,
+    rounding_edges,
+    spacing_at,
+)
 
 DRAWS: list[tuple[Draw, Any]] = [
     (Uniform(minval=-0.25, maxval=0.5), scipy.stats.uniform(-0.25, 0.75)),

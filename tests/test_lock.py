@@ -13,10 +13,10 @@ from conftest import SMALL_SPEC
 
 import kinit_cli
 from kinit_cli.cli.main import run
+from kinit_cli.compare.lockfile import read_lock
+from kinit_cli.compare.locking import make_lock, spec_digest
 from kinit_cli.digest import digest_of
 from kinit_cli.engines.numpy import NumpyEngine
-from kinit_cli.lockfile import read_lock
-from kinit_cli.locking import make_lock, spec_digest
 from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import load_spec
 

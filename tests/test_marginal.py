@@ -28,7 +28,7 @@ from kinit_cli.draw import (
     Uniform,
 )
 from kinit_cli.dtypes import numpy_dtype
-from kinit_cli.marginal import Marginal, marginal_of
+from kinit_cli.statistics.marginal import Marginal, marginal_of
 from kinit_cli.stream.transforms import cast_float64
 
 STD = float(np.float32(0.02))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from kinit_cli.meter import Meter
+from kinit_cli.statistics.meter import Meter
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_mean_of_a_chunk_is_moved_into_the_range(
 
 
 def folded_sum(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """Add in the order that the rules of `kinit_cli.meter` give."""
+    """Add in the order that the rules of `kinit_cli.statistics.meter` give."""
     padded = np.zeros(1 << (values.size - 1).bit_length())
     padded[: values.size] = values
     while padded.size > 1:

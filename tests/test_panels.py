@@ -14,12 +14,13 @@ from scipy import stats
 
 from kinit_cli.cli.main import run
 from kinit_cli.draw import Constant, Draw, Eye, Normal, Orthogonal, Uniform
-from kinit_cli.histogram import FLOAT32_MAX, Histogram
 from kinit_cli.inspect import inspect_file
-from kinit_cli.meter import Meter
 from kinit_cli.panels import Panel, make_panel, make_sections, merge_bins, split_path
-from kinit_cli.summary import StatsAccumulator, TensorSummary
-from kinit_cli.textplot import draw_large
+from kinit_cli.render.textplot import draw_large
+from kinit_cli.statistics.histogram import FLOAT32_MAX, Histogram
+from kinit_cli.statistics.meter import Meter
+from kinit_cli.statistics.tensor_stats import StatsAccumulator
+from kinit_cli.summary import TensorSummary
 
 RNG = np.random.default_rng(5)
 

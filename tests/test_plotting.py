@@ -23,7 +23,6 @@ from conftest import kinit_environment
 from test_panels import tensor_of
 
 from kinit_cli.cli.main import run
-from kinit_cli.distribution_test import failed
 from kinit_cli.draw import Normal
 from kinit_cli.errors import OutputError
 from kinit_cli.inspect import inspect_file
@@ -31,6 +30,7 @@ from kinit_cli.panels import make_panel, make_sections
 from kinit_cli.plotting import PLOT_FORMATS, layout, write_plot
 from kinit_cli.plotting import gallery as galleries
 from kinit_cli.plotting.gallery import choose_tensors, make_gallery
+from kinit_cli.statistics.distribution_test import failed
 from kinit_cli.summary import FileSummary, TensorSummary
 
 SPEC = """\

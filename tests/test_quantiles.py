@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kinit_cli.digest import TILE_ELEMENTS
-from kinit_cli.quantiles import PERCENTS, exact_quantiles, rank_of
+from kinit_cli.statistics.quantiles import PERCENTS, exact_quantiles, rank_of
 
 DTYPES = (
     "float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", ">f4", ">f8",

@@ -18,11 +18,11 @@ from conftest import Kinit
 from weights_files import RNG, entry_of, refusal
 
 import kinit_cli
+from kinit_cli.compare.verification import verify_digests
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.crc32 import RunningCrc32
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.inspect import inspect_file
-from kinit_cli.verification import verify_digests
 
 #: More than one tile of 2**20 elements.
 LARGE = RNG.integers(0, 99, 2**21 + 12345, dtype=np.int16)

@@ -13,17 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from kinit_cli.histogram import Histogram
-from kinit_cli.render import (
-    fmt_bytes,
-    fmt_number,
-    make_console,
-    printable,
-    render_summary,
-)
-from kinit_cli.render_progress import make_progress
-from kinit_cli.summary import FileSummary, TensorStats, TensorSummary
-from kinit_cli.textplot import draw_histogram
+from kinit_cli.render.progress import make_progress
+from kinit_cli.render.summary import render_summary
+from kinit_cli.render.text import fmt_bytes, fmt_number, make_console, printable
+from kinit_cli.render.textplot import draw_histogram
+from kinit_cli.statistics.histogram import Histogram
+from kinit_cli.statistics.tensor_stats import TensorStats
+from kinit_cli.summary import FileSummary, TensorSummary
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 

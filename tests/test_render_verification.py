@@ -16,10 +16,10 @@ from verified import (
     written,
 )
 
-from kinit_cli.checks import Verification
-from kinit_cli.render import Console
-from kinit_cli.render_verification import render_verification
-from kinit_cli.verification import verify_file
+from kinit_cli.compare.checks import Verification
+from kinit_cli.compare.verification import verify_file
+from kinit_cli.render.text import Console
+from kinit_cli.render.verification import render_verification
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from kinit_cli.compare.locking import spec_digest
 from kinit_cli.dtypes import DTYPES
 from kinit_cli.initializers.registry import INITIALIZER_TYPES
-from kinit_cli.locking import spec_digest
 from kinit_cli.planner import make_plan
 from kinit_cli.spec.load import Overrides, load_spec
 

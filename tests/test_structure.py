@@ -15,9 +15,6 @@ from every_engine import every_engine
 from judged import outcome_of, values_of
 from numpy.typing import NDArray
 
-from kinit_cli import structure
-from kinit_cli.bounds import log_p_of_count
-from kinit_cli.distribution_test import DistributionTest
 from kinit_cli.draw import (
     ConstantArray,
     DeltaOrthogonal,
@@ -31,9 +28,12 @@ from kinit_cli.draw import (
     Uniform,
 )
 from kinit_cli.engines.base import Engine
-from kinit_cli.findings import Expected
 from kinit_cli.initializers.window_names import WINDOWS
-from kinit_cli.structure import fewest_zeros, structure_of
+from kinit_cli.statistics import structure
+from kinit_cli.statistics.bounds import log_p_of_count
+from kinit_cli.statistics.distribution_test import DistributionTest
+from kinit_cli.statistics.findings import Expected
+from kinit_cli.statistics.structure import fewest_zeros, structure_of
 
 look = functools.partial(outcome_of, is_read_again=True)
 

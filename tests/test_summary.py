@@ -16,14 +16,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from kinit_cli.digest import TILE_ELEMENTS
-from kinit_cli.meter import CHUNK_ELEMENTS, Meter, Moments, TileStats, merge
-from kinit_cli.summary import (
-    FileSummary,
-    StatsAccumulator,
-    TensorStats,
-    TensorSummary,
-    count_verdicts,
-)
+from kinit_cli.statistics.meter import CHUNK_ELEMENTS, Meter, Moments, TileStats, merge
+from kinit_cli.statistics.tensor_stats import StatsAccumulator, TensorStats
+from kinit_cli.summary import FileSummary, TensorSummary, count_verdicts
 
 METER = Meter()
 RNG = np.random.default_rng(20240607)
@@ -37,7 +32,7 @@ def measure(values: NDArray[Any], tile: int = TILE_ELEMENTS) -> TensorStats:
 
 
 def definition(values: NDArray[Any]) -> Moments:
-    """Follow the rules of `kinit_cli.meter` one float at a time."""
+    """Follow the rules of `kinit_cli.statistics.meter` one float at a time."""
     exact = [float(x) for x in values]
     finite = [x for x in exact if math.isfinite(x)]
     if not finite:

@@ -26,11 +26,11 @@ from verified import (
     written,
 )
 
-from kinit_cli.checks import Verification
+from kinit_cli.compare.checks import Verification
+from kinit_cli.compare.verification import verify_digests, verify_file
 from kinit_cli.digest import TILE_ELEMENTS, digest_of
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.means import Means
-from kinit_cli.verification import verify_digests, verify_file
 
 
 @pytest.fixture(autouse=True)
@@ -260,9 +260,9 @@ def test_a_copy_of_the_file_is_as_good(target: str) -> None:
 
 PEAK = """
 import resource, sys
-from kinit_cli.difference import diff_files
+from kinit_cli.compare.difference import diff_files
 from kinit_cli.means import Means
-from kinit_cli.verification import verify_file
+from kinit_cli.compare.verification import verify_file
 path = sys.argv[1]
 found = diff_files(path, path, jobs=2), verify_file(path, means=Means(jobs=2))
 assert all(one.is_same for one in found)

@@ -15,13 +15,13 @@ import pytest
 from conftest import Kinit
 
 import kinit_cli
-from kinit_cli.checks import Verification
 from kinit_cli.cli.main import run
-from kinit_cli.difference import diff_files
+from kinit_cli.compare.checks import Verification
+from kinit_cli.compare.difference import diff_files
+from kinit_cli.compare.verification import verify_digests, verify_file
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.errors import UnavailableError
 from kinit_cli.means import Means
-from kinit_cli.verification import verify_digests, verify_file
 
 #: The kernel of `wide` has three tiles; the layers' names have what formats put between names.
 SPEC: dict[str, Any] = {

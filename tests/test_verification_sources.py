@@ -22,9 +22,10 @@ from verified import (
     written,
 )
 
+import kinit_cli.compare.remaking
 import kinit_cli.engines.keras
-import kinit_cli.remaking
-from kinit_cli.checks import Verification
+from kinit_cli.compare.checks import Verification
+from kinit_cli.compare.verification import verify_digests, verify_file
 from kinit_cli.draw import Called
 from kinit_cli.engines import get_engine
 from kinit_cli.errors import KinitError, SpecError, UnavailableError, WeightsFileError
@@ -32,7 +33,6 @@ from kinit_cli.formats.registry import choose_writer
 from kinit_cli.origin import Origin
 from kinit_cli.pipeline import Output, generate
 from kinit_cli.plan import Plan
-from kinit_cli.verification import verify_digests, verify_file
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +169,7 @@ def test_functions_are_called_as_for_the_file(monkeypatch: pytest.MonkeyPatch) -
 
     output = Output(target=Path("w.h5"), writer=choose_writer("w.h5", None, n_tensors=6))
     generate(planned(), output, engine=get_engine("numpy"), jobs=1)
-    monkeypatch.setattr(kinit_cli.remaking, "plan_of", lambda *args, **options: planned())
+    monkeypatch.setattr(kinit_cli.compare.remaking, "plan_of", lambda *args, **options: planned())
     assert verify_file("w.h5").is_same
     # The kernel's function draws first, whether the kernel is looked at or not.
     assert verify_file("w.h5", pattern="z/bias").is_same

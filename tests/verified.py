@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from kinit_cli.checks import TensorCheck, Verification
+from kinit_cli.compare.checks import TensorCheck, Verification
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.engines import get_engine
 from kinit_cli.formats.registry import choose_writer

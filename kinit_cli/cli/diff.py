@@ -44,9 +44,9 @@ def command(
     max(|a|, |b|), whatever the dtypes; --atol 0 asks for equal values. NaN is compared by its
     bits.
     """
-    from kinit_cli.difference import diff_files
-    from kinit_cli.distance import Tolerance
-    from kinit_cli.render_progress import make_progress
+    from kinit_cli.compare.difference import diff_files
+    from kinit_cli.compare.distance import Tolerance
+    from kinit_cli.render.progress import make_progress
 
     tolerance = None
     if rtol is not None or atol is not None:
@@ -58,7 +58,7 @@ def command(
     if as_json:
         echo_json("diff", found.to_json())
     elif not quiet:
-        from kinit_cli.render_diff import render_diff
+        from kinit_cli.render.diff import render_diff
 
         render_diff(found)
     return EXIT_FINE if found.is_same else EXIT_DIFFERS

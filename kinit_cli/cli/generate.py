@@ -158,8 +158,8 @@ def command(
 
 def _enforce_lock(plan: Plan, spec: str) -> Accept:
     """Check that this is the spec that was locked; give what checks the digests later."""
-    from kinit_cli.lockfile import default_lock_path, read_lock
-    from kinit_cli.locking import Enforcer, validate_lockable
+    from kinit_cli.compare.lockfile import default_lock_path, read_lock
+    from kinit_cli.compare.locking import Enforcer, validate_lockable
 
     validate_lockable(plan, spec)
     path = default_lock_path(spec)
@@ -196,7 +196,7 @@ def _output(
 def _run(plan: Plan, output: Output, means: Means, accept: Accept, *, quiet: bool) -> FileSummary:
     from kinit_cli.formats.atomic import claim_target
     from kinit_cli.pipeline import generate
-    from kinit_cli.render_progress import make_progress
+    from kinit_cli.render.progress import make_progress
 
     # Loading an engine takes long; a target that may not be replaced is told before.
     claim_target(output.target, is_directory=output.writer.is_directory, force=output.force)
@@ -271,12 +271,13 @@ def _show_plan(plan: Plan, out: str | None, *, as_json: bool, quiet: bool) -> No
     if as_json:
         echo_json("generate", {"dry_run": True, "output": out, **plan.to_json()})
     elif not quiet:
-        from kinit_cli.render_plan import render_plan
+        from kinit_cli.render.plan import render_plan
 
         render_plan(plan)
 
 
 def _render(summary: FileSummary, *, to_stderr: bool) -> None:
-    from kinit_cli.render import make_console, render_summary
+    from kinit_cli.render.summary import render_summary
+    from kinit_cli.render.text import make_console
 
     render_summary(summary, console=make_console(to_stderr=to_stderr), limit_rows=_MAX_ROWS)

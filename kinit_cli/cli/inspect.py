@@ -88,7 +88,7 @@ def command(
     if depth is not None and sort_key not in (None, *GROUP_SORT_KEYS):
         raise click.UsageError(f"'--depth' goes with '--sort name' or 'size', not {sort_key!r}.")
     from kinit_cli.inspect import inspect_file
-    from kinit_cli.render_progress import make_progress
+    from kinit_cli.render.progress import make_progress
     from kinit_cli.workers import default_jobs
 
     if plot is not None:
@@ -125,15 +125,15 @@ def _render(
     summary: FileSummary, pattern: str | None, groups: tuple[TensorGroup, ...] | None
 ) -> None:
     if groups is not None:
-        from kinit_cli.render_groups import render_groups
+        from kinit_cli.render.groups import render_groups
 
         render_groups(summary, groups)
     elif pattern is not None and len(summary.tensors) == 1:
-        from kinit_cli.render_close_up import render_close_up
+        from kinit_cli.render.close_up import render_close_up
 
         render_close_up(summary)
     else:
-        from kinit_cli.render import render_summary
+        from kinit_cli.render.summary import render_summary
 
         render_summary(summary)
 

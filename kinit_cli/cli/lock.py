@@ -23,7 +23,7 @@ from kinit_cli.cli.options import (
 from kinit_cli.errors import OutputError
 
 if TYPE_CHECKING:
-    from kinit_cli.locking import LockCheck
+    from kinit_cli.compare.locking import LockCheck
 
 
 @click.command("lock", epilog="Example: kinit lock spec.yaml && kinit lock --check spec.yaml")
@@ -56,11 +56,11 @@ def command(
     the lock is not what would be written now. `kinit generate --locked` refuses to write anything
     else than what is locked.
     """
+    from kinit_cli.compare.lockfile import default_lock_path, read_lock, write_lock
+    from kinit_cli.compare.locking import check_lock, make_lock
     from kinit_cli.initializers.custom import CustomInitializers
-    from kinit_cli.lockfile import default_lock_path, read_lock, write_lock
-    from kinit_cli.locking import check_lock, make_lock
     from kinit_cli.planner import make_plan
-    from kinit_cli.render_progress import make_progress
+    from kinit_cli.render.progress import make_progress
     from kinit_cli.spec.load import STDIN, Overrides, load_spec
 
     if spec == STDIN and out is None:
@@ -95,6 +95,6 @@ def _show_check(
     if as_json:
         echo_json("lock", {**about, **result.to_json()})
     elif not quiet:
-        from kinit_cli.render_lock import render_lock_check
+        from kinit_cli.render.lock import render_lock_check
 
         render_lock_check(result, str(about["lock"]))

@@ -58,9 +58,9 @@ def command(
     With --quick the tensors are hashed and compared with the digests that FILE records: they are
     what was once written, but nothing shows that the spec gives them.
     """
+    from kinit_cli.compare.verification import verify_digests, verify_file
     from kinit_cli.initializers.custom import CustomInitializers
-    from kinit_cli.render_progress import make_progress
-    from kinit_cli.verification import verify_digests, verify_file
+    from kinit_cli.render.progress import make_progress
 
     is_changed = seed is not None or dtype is not None or bool(settings)
     if is_changed and spec is None:
@@ -90,7 +90,7 @@ def command(
     if as_json:
         echo_json("verify", found.to_json())
     elif not quiet:
-        from kinit_cli.render_verification import render_verification
+        from kinit_cli.render.verification import render_verification
 
         render_verification(found)
     return EXIT_FINE if found.is_same else EXIT_DIFFERS

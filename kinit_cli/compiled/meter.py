@@ -1,4 +1,4 @@
-"""The meter with compiled passes: the same bits as `kinit_cli.meter.Meter`."""
+"""The meter with compiled passes: the same bits as `kinit_cli.statistics.meter.Meter`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinit_cli.compiled import statistics
-from kinit_cli.histogram import N_BUCKETS, GridCounts
-from kinit_cli.meter import CHUNK_ELEMENTS, Meter, Moments, TileStats, scale_exponent
+from kinit_cli.statistics.histogram import N_BUCKETS, GridCounts
+from kinit_cli.statistics.meter import CHUNK_ELEMENTS, Meter, Moments, TileStats, scale_exponent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

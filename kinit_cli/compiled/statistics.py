@@ -1,6 +1,6 @@
-"""Statistics of a tile, compiled: the rules of `kinit_cli.meter` and `kinit_cli.histogram`.
+"""Statistics of a tile, compiled, by the rules of `statistics.meter` and `statistics.histogram`.
 
-For finite values of which no magnitude needs scaling (rule 2 of `kinit_cli.meter`), so the
+For finite values of which no magnitude needs scaling (rule 2 of `statistics.meter`), so the
 exponent is 0 throughout. Passes are short loops that compilers vectorise; only counting by bucket
 goes element by element.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from numba import boolean, float32, float64, int64, njit, uint32, void
 
 from kinit_cli.compiled.kernel import kernel, read_only
-from kinit_cli.histogram import FLOAT32_MAX, N_BUCKETS
-from kinit_cli.meter import CHUNK_ELEMENTS
+from kinit_cli.statistics.histogram import FLOAT32_MAX, N_BUCKETS
+from kinit_cli.statistics.meter import CHUNK_ELEMENTS
 
 _BUCKET_SHIFT = np.uint32(19)
 _ONE = np.uint32(1)

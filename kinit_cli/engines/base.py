@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kinit_cli.draw import Draw, Orthogonal
-    from kinit_cli.meter import Meter
+    from kinit_cli.statistics.meter import Meter
     from kinit_cli.stream.identity import StreamKey
 
 

@@ -33,7 +33,7 @@ from kinit_cli.dtypes import numpy_dtype
 from kinit_cli.engines.numpy import NumpyEngine
 from kinit_cli.engines.probes import PROBE_DRAWS, PROBE_KEY, STREAMED, fills_alike
 from kinit_cli.engines.trial import OnFault, Trials
-from kinit_cli.meter import Meter, is_single
+from kinit_cli.statistics.meter import Meter, is_single
 from kinit_cli.stream.bounded import (
     Positions,
     largest_not_above,

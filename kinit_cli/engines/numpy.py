@@ -28,7 +28,7 @@ from kinit_cli.engines.constants import (
     fill_dirac,
     fill_eye,
 )
-from kinit_cli.meter import Meter
+from kinit_cli.statistics.meter import Meter
 from kinit_cli.stream.fill import (
     fill_bounded_normal,
     fill_normal,

@@ -33,7 +33,7 @@ from kinit_cli.stream.philox import WORDS_PER_BLOCK, validate_words
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kinit_cli.meter import Meter
+    from kinit_cli.statistics.meter import Meter
 
 #: Below this a launch costs more than it computes.
 MIN_ELEMENTS = 1 << 14

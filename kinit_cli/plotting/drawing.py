@@ -25,7 +25,8 @@ from kinit_cli.plotting.gallery import (
     describe_moments,
     describe_name,
 )
-from kinit_cli.render import flags_of, printable
+from kinit_cli.render.summary import flags_of
+from kinit_cli.render.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from kinit_cli.panels import make_sections, split_path
-from kinit_cli.render import flags_of, fmt_bytes, fmt_number, fmt_shape, printable
+from kinit_cli.render.summary import flags_of
+from kinit_cli.render.text import fmt_bytes, fmt_number, fmt_shape, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

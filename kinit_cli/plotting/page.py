@@ -23,7 +23,8 @@ from kinit_cli.plotting.gallery import (
     describe_moments,
 )
 from kinit_cli.plotting.layout import Box, PlacedPanel, Point, bar_outline, curve_line
-from kinit_cli.render import flags_of, printable
+from kinit_cli.render.summary import flags_of
+from kinit_cli.render.text import printable
 
 if TYPE_CHECKING:
     from kinit_cli.panels import Panel, Section

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from kinit_cli.bounds import LOG_LIMIT, N_FINDINGS, log_p_of_mean
+from kinit_cli.statistics.bounds import LOG_LIMIT, N_FINDINGS, log_p_of_mean
 
 if TYPE_CHECKING:
     from kinit_cli.draw import Draw

@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kinit_cli.histogram import Histogram
     from kinit_cli.panels import Panel
+    from kinit_cli.statistics.histogram import Histogram
 
 #: A cell of a large picture: a character, and whether a bar covers all of it.
 Cell: TypeAlias = tuple[str, bool]

@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from kinit_cli.draw import DeltaOrthogonal, Orthogonal, channels, orthogonal_shape
-from kinit_cli.rounding import spacing_at
+from kinit_cli.statistics.rounding import spacing_at
 
 if TYPE_CHECKING:
-    from kinit_cli.findings import Expected, Findings
-    from kinit_cli.summary import TensorStats
+    from kinit_cli.statistics.findings import Expected, Findings
+    from kinit_cli.statistics.tensor_stats import TensorStats
 
 #: The stream's orthogonal matrices are orthogonal to this, before rounding to the dtype.
 ORTHOGONAL_ERROR = 1e-8

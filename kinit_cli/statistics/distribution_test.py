@@ -1,8 +1,8 @@
 """Whether a tensor's values can come from its initializer.
 
-Mean, variance and counts in bins must be within the bounds of `kinit_cli.bounds` of what the law of
-the elements gives. What has no randomness must hold exactly: the range, constants, the length of an
-orthogonal matrix.
+Mean, variance and counts in bins must be within the bounds of `kinit_cli.statistics.bounds` of what
+the law of the elements gives. What has no randomness must hold exactly: the range, constants, the
+length of an orthogonal matrix.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from kinit_cli.draw import (
     Sparse,
     Stft,
 )
-from kinit_cli.findings import Expected, Findings
+from kinit_cli.statistics.findings import Expected, Findings
 
 if TYPE_CHECKING:
-    from kinit_cli.histogram import GridCounts
-    from kinit_cli.structure import Structure
-    from kinit_cli.summary import TensorStats
+    from kinit_cli.statistics.histogram import GridCounts
+    from kinit_cli.statistics.structure import Structure
+    from kinit_cli.statistics.tensor_stats import TensorStats
 
 Verdict: TypeAlias = Literal["pass", "fail", "untested"]
 
@@ -153,9 +153,9 @@ def _find(
         findings.convict(f"NaN or infinite elements: {stats.n_nan + stats.n_inf:,}")
         return ""
     # What is not tested is not imported: files are inspected without it, too.
-    from kinit_cli.fixed_values import check_fixed, check_stft
-    from kinit_cli.matrix_values import check_orthogonal
-    from kinit_cli.random_values import check_called, check_law, check_sparse
+    from kinit_cli.statistics.fixed_values import check_fixed, check_stft
+    from kinit_cli.statistics.matrix_values import check_orthogonal
+    from kinit_cli.statistics.random_values import check_called, check_law, check_sparse
 
     match expected.draw:
         case Constant() | ConstantArray() | Eye() | Dirac():
@@ -178,7 +178,7 @@ def _find(
 def _check_structure(
     findings: Findings, expected: Expected, stats: TensorStats, structure: Structure
 ) -> None:
-    from kinit_cli.matrix_values import orthogonality_limit
+    from kinit_cli.statistics.matrix_values import orthogonality_limit
 
     draw, error = expected.draw, structure.orthogonality_error
     if error is not None and error > orthogonality_limit(expected):

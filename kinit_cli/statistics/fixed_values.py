@@ -12,15 +12,15 @@ import numpy as np
 from kinit_cli.draw import Constant, ConstantArray, Dirac, Eye, Stft, channels
 from kinit_cli.dtypes import DTYPES, numpy_dtype
 from kinit_cli.engines.constants import fill_constant_array
-from kinit_cli.rounding import rounded, spacing_at
+from kinit_cli.statistics.rounding import rounded, spacing_at
 from kinit_cli.stream.stft import samples_and_divisor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kinit_cli.draw import Nested
-    from kinit_cli.findings import Expected, Findings
-    from kinit_cli.summary import TensorStats
+    from kinit_cli.statistics.findings import Expected, Findings
+    from kinit_cli.statistics.tensor_stats import TensorStats
 
 #: Float64 sums of exact values err by less, relative to the largest value.
 _SUM_ERROR = 1e-12

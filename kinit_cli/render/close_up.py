@@ -9,18 +9,10 @@ from rich.text import Text
 
 from kinit_cli.close_up import expected_quantiles
 from kinit_cli.panels import expected_marginal, make_panel
-from kinit_cli.quantiles import PERCENTS
-from kinit_cli.render import (
-    flags_of,
-    fmt_bytes,
-    fmt_number,
-    fmt_shape,
-    footer_lines,
-    make_console,
-    printable,
-)
-from kinit_cli.render_rows import plural
-from kinit_cli.textplot import draw_large
+from kinit_cli.render.summary import flags_of, footer_lines
+from kinit_cli.render.text import fmt_bytes, fmt_number, fmt_shape, make_console, plural, printable
+from kinit_cli.render.textplot import draw_large
+from kinit_cli.statistics.quantiles import PERCENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kinit_cli.panels import Panel
-    from kinit_cli.summary import FileSummary, TensorStats, TensorSummary
+    from kinit_cli.statistics.tensor_stats import TensorStats
+    from kinit_cli.summary import FileSummary, TensorSummary
 
 _N_ROWS = 12
 _MAX_COLUMNS = 96

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinit_cli.bounds import N_FINDINGS, likelihood_ratio, log_p_of_count, log_p_of_ratio
 from kinit_cli.draw import Constant, Moments, Normal, TruncatedNormal
 from kinit_cli.dtypes import DTYPES
-from kinit_cli.fixed_values import check_fixed
-from kinit_cli.histogram import GridCounts, counts_below
-from kinit_cli.laws import bins_of, law_of
-from kinit_cli.rounding import spacing_at
+from kinit_cli.statistics.bounds import N_FINDINGS, likelihood_ratio, log_p_of_count, log_p_of_ratio
+from kinit_cli.statistics.fixed_values import check_fixed
+from kinit_cli.statistics.histogram import GridCounts, counts_below
+from kinit_cli.statistics.laws import bins_of, law_of
+from kinit_cli.statistics.rounding import spacing_at
 from kinit_cli.stream.transforms import round_to_float32
 
 if TYPE_CHECKING:
     from kinit_cli.draw import Sparse
-    from kinit_cli.findings import Expected, Findings
-    from kinit_cli.laws import Law
-    from kinit_cli.summary import TensorStats
+    from kinit_cli.statistics.findings import Expected, Findings
+    from kinit_cli.statistics.laws import Law
+    from kinit_cli.statistics.tensor_stats import TensorStats
 
 #: Elements from which on values are counted in bins, and how many bins.
 _BINS = ((2000, 32), (200, 8))

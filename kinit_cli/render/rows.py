@@ -11,7 +11,7 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from kinit_cli.render import fmt_shape, printable
+from kinit_cli.render.text import fmt_shape, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,12 +72,3 @@ def fmt_index(index: tuple[int, ...]) -> str:
     '[3,17]'
     """
     return f"[{','.join(map(str, index))}]"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a count.
-
-    >>> plural(1, "tensor"), plural(1200, "tensor")
-    ('1 tensor', '1,200 tensors')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

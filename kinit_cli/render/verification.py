@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kinit_cli.render import fmt_bytes, make_console
-from kinit_cli.render_rows import (
+from kinit_cli.render.rows import (
     MAX_ROWS,
     fmt_index,
     fmt_kind,
-    plural,
     print_notes,
     print_outcome,
     print_rows,
 )
+from kinit_cli.render.text import fmt_bytes, make_console, plural
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kinit_cli.checks import TensorCheck, Verification
-    from kinit_cli.elements import Element
+    from kinit_cli.compare.checks import TensorCheck, Verification
+    from kinit_cli.compare.elements import Element
 
 _HEADERS = ("tensor", "differs", "at", "expected", "found")
 _RIGHT = {

@@ -8,7 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from kinit_cli.render import fmt_bytes, fmt_number, footer_lines, make_console, printable
+from kinit_cli.render.summary import footer_lines
+from kinit_cli.render.text import fmt_bytes, fmt_number, make_console, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinit_cli.cut_normal import cut_normal, upper_tail
 from kinit_cli.draw import (
     NORMAL_BOUND,
     BoundedNormal,
@@ -30,8 +29,15 @@ from kinit_cli.draw import (
     value_bounds,
 )
 from kinit_cli.dtypes import numpy_dtype
-from kinit_cli.histogram import GRID_EDGES
-from kinit_cli.rounding import edges_between, levels_between, rounded, rounding_edges, spacing_at
+from kinit_cli.statistics.cut_normal import cut_normal, upper_tail
+from kinit_cli.statistics.histogram import GRID_EDGES
+from kinit_cli.statistics.rounding import (
+    edges_between,
+    levels_between,
+    rounded,
+    rounding_edges,
+    spacing_at,
+)
 from kinit_cli.stream.bounded import largest_not_above, smallest_not_below
 from kinit_cli.stream.transforms import largest_below, round_to_float32
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from kinit_cli.distance import Distance, Spot, Tolerance, distance
-from kinit_cli.elements import flat_index
+from kinit_cli.compare.distance import Distance, Spot, Tolerance, distance
+from kinit_cli.compare.elements import flat_index
+from kinit_cli.compare.stored_names import match_names, recorded_paths
 from kinit_cli.errors import KinitError, WeightsFileError
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.formats.weights_file import settle_sums
 from kinit_cli.interrupts import raise_noted
 from kinit_cli.pieces import Piece, iter_units
-from kinit_cli.stored_names import match_names, recorded_paths
 from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import default_jobs, iter_results
 
@@ -229,7 +229,7 @@ def match_entries(
     Parameters
     ----------
     paths_a, paths_b : mapping of str to str
-        See `kinit_cli.stored_names.recorded_paths`.
+        See `kinit_cli.compare.stored_names.recorded_paths`.
 
     Returns
     -------

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from kinit_cli.render import fmt_bytes, fmt_number, make_console
-from kinit_cli.render_rows import (
+from kinit_cli.render.rows import (
     MAX_ROWS,
     fmt_index,
     fmt_kind,
-    plural,
     print_notes,
     print_outcome,
     print_rows,
 )
+from kinit_cli.render.text import fmt_bytes, fmt_number, make_console, plural
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kinit_cli.difference import FileDiff, TensorDiff
+    from kinit_cli.compare.difference import FileDiff, TensorDiff
 
 _HEADERS = ("tensor", "differs", "max abs", "max rel", "at", "A, B")
 _COUNTED = ("identical", "equal", "close")

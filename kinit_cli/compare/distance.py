@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinit_cli.elements import Element, differing_bits, element_at, has_same_bits
+from kinit_cli.compare.elements import Element, differing_bits, element_at, has_same_bits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

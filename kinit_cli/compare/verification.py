@@ -12,10 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-from kinit_cli.checks import CheckStatus, FirstDifference, Pair, TensorCheck, Verification, pair_up
-from kinit_cli.comparison import Comparison
+from kinit_cli.compare.checks import (
+    CheckStatus,
+    FirstDifference,
+    Pair,
+    TensorCheck,
+    Verification,
+    pair_up,
+)
+from kinit_cli.compare.comparison import Comparison
+from kinit_cli.compare.elements import flat_index
+from kinit_cli.compare.remaking import plan_again, read_manifest
+from kinit_cli.compare.stored_names import find_entries, recorded_paths
 from kinit_cli.digest import TensorDigest, piece_digest
-from kinit_cli.elements import flat_index
 from kinit_cli.errors import WeightsFileError
 from kinit_cli.formats.readers import open_weights
 from kinit_cli.formats.weights_file import settle_sums
@@ -23,8 +32,6 @@ from kinit_cli.interrupts import raise_noted
 from kinit_cli.means import Means
 from kinit_cli.pieces import Piece, iter_units
 from kinit_cli.pipeline import Progress, fill, prepare
-from kinit_cli.remaking import plan_again, read_manifest
-from kinit_cli.stored_names import find_entries, recorded_paths
 from kinit_cli.stream import STREAM_VERSION
 from kinit_cli.tile_memory import TileMemory
 from kinit_cli.workers import default_jobs, iter_results

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kinit_cli.plan import Plan
-from kinit_cli.render import fmt_bytes, fmt_shape, make_console, printable
+from kinit_cli.render.text import fmt_bytes, fmt_shape, make_console, printable
 
 
 def render_plan(plan: Plan) -> None:

@@ -22,13 +22,13 @@ from kinit_cli.draw import (
     channels,
     orthogonal_shape,
 )
-from kinit_cli.orthogonality import ELEMENTS_AT_ONCE, Read, orthogonality_error
+from kinit_cli.statistics.orthogonality import ELEMENTS_AT_ONCE, Read, orthogonality_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kinit_cli.draw import Draw
-    from kinit_cli.findings import Expected
+    from kinit_cli.statistics.findings import Expected
 
 #: Elements without chance are compared in so many stretches of so many.
 _N_STRETCHES = 8
@@ -74,7 +74,7 @@ def structure_of(read: Read, expected: Expected) -> Structure:
     Parameters
     ----------
     read : callable
-        See `kinit_cli.orthogonality.orthogonality_error`. The tensor has elements.
+        See `kinit_cli.statistics.orthogonality.orthogonality_error`. The tensor has elements.
     """
     with np.errstate(all="ignore"):  # the elements may be any
         return _structure_of(read, expected)

@@ -27,7 +27,7 @@ import numpy as np
 
 from kinit_cli.digest import TILE_ELEMENTS
 from kinit_cli.dtypes import narrow_floats, numpy_dtype
-from kinit_cli.histogram import GridCounter, GridCounts
+from kinit_cli.statistics.histogram import GridCounter, GridCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

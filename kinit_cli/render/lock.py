@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kinit_cli.locking import fmt_change
-from kinit_cli.render import make_console
-from kinit_cli.render_rows import MAX_ROWS, plural, print_outcome, print_rows
+from kinit_cli.compare.locking import fmt_change
+from kinit_cli.render.rows import MAX_ROWS, print_outcome, print_rows
+from kinit_cli.render.text import make_console, plural
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kinit_cli.locking import LockCheck
+    from kinit_cli.compare.locking import LockCheck
 
 
 def render_lock_check(check: LockCheck, name: str, *, console: Console | None = None) -> None:

@@ -1,7 +1,7 @@
 """The distribution of one element of a tensor, picked at random: what a picture compares with.
 
-Unlike a law (`kinit_cli.laws`) it need not tell how elements depend on each other, so there is one
-for matrices that are orthogonal, sparse or the identity as well.
+Unlike a law (`kinit_cli.statistics.laws`) it need not tell how elements depend on each other, so
+there is one for matrices that are orthogonal, sparse or the identity as well.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from kinit_cli.draw import (
     orthogonal_shape,
 )
 from kinit_cli.dtypes import DTYPES
-from kinit_cli.histogram import counted_value
-from kinit_cli.laws import law_of
-from kinit_cli.rounding import rounded, rounding_edges, spacing_at
+from kinit_cli.statistics.histogram import counted_value
+from kinit_cli.statistics.laws import law_of
+from kinit_cli.statistics.rounding import rounded, rounding_edges, spacing_at
 from kinit_cli.stream.transforms import round_to_float32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kinit_cli.laws import Survival
+    from kinit_cli.statistics.laws import Survival
 
 #: More single values than these are no picture.
 _MAX_ATOMS = 1000
@@ -129,7 +129,8 @@ class Marginal:
         Parameters
         ----------
         edges : sequence of float
-            As `kinit_cli.histogram.Histogram` has them: float32 values, the last bin closed.
+            As a `kinit_cli.statistics.histogram.Histogram` has them: float32 values, the last bin
+            closed.
         """
         shares = [0.0] * (len(edges) - 1)
         for value, share in self.atoms:

@@ -1,7 +1,4 @@
-"""Showing results on a terminal; only `render*.py` use Rich.
-
-Names from files are shown verbatim: never as markup, and with their control characters escaped.
-"""
+"""The tensors of a file as a table, with totals and notes."""
 
 from __future__ import annotations
 
@@ -15,7 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kinit_cli.textplot import draw_histogram
+from kinit_cli.render.text import (
+    fmt_bytes,
+    fmt_number,
+    fmt_scaled,
+    fmt_shape,
+    make_console,
+    plural,
+    printable,
+)
+from kinit_cli.render.textplot import draw_histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +32,8 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = ".:-=+*#@"
 _WIDE_CELLS, _NARROW_CELLS = 16, 10
 _MIN_PATH_WIDTH = 16
-_DEFAULT_WIDTH = 80
 #: Characters between two columns.
 _GAP = 2
-_MAX_NAME_LENGTH = 240
-_MAX_SHAPE_LENGTH = 24
 _MAX_FAULTS = 20
 
 
@@ -75,78 +78,16 @@ def render_summary(
         console.print(line, soft_wrap=True)
 
 
-def make_console(*, to_stderr: bool = False) -> Console:
-    """Make a console for standard output or error that prints text as it is."""
-    console = Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
-    if not console.width:
-        # COLUMNS=0: where there is no width, Rich prints nothing.
-        console.width = _DEFAULT_WIDTH
-    return console
-
-
-def fmt_bytes(n_bytes: int) -> str:
-    """Write a size in decimal and binary units.
-
-    >>> fmt_bytes(497_759_232)
-    '497.8 MB (474.7 MiB)'
-    >>> fmt_bytes(999)
-    '999 bytes'
-    """
-    if n_bytes < 1000:
-        return f"{n_bytes} bytes"
-    return f"{_scale(n_bytes, 1000, 'B')} ({_scale(n_bytes, 1024, 'iB')})"
-
-
-def fmt_number(value: float | None) -> str:
-    """Write a statistic with about four digits, in at most nine characters.
-
-    >>> [fmt_number(x) for x in (0.0, 1.0, -0.05, 0.0199876, 1234567.0, -1.25e-7)]
-    ['0', '1', '-0.05', '0.01999', '1.235e+06', '-1.25e-07']
-    """
-    if value is None:
-        return "-"
-    text = f"{value:.4g}"
-    return text if len(text) <= 9 else f"{value:.2e}"
-
-
-def fmt_shape(shape: tuple[int, ...], is_ascii: bool) -> str:
-    """Write a shape; of a long one the first and last sizes, at least one of each."""
-    times, gap = ("x", "...") if is_ascii else ("×", "…")
-    sizes = [str(size) for size in shape]
-    text = times.join(sizes) or "scalar"
-    # Each size takes two characters, so that no more than these can be shown.
-    n_shown = min(len(sizes), _MAX_SHAPE_LENGTH)
-    while len(text) > _MAX_SHAPE_LENGTH and n_shown > 2:
-        n_shown -= 1
-        n_last = n_shown // 2
-        text = times.join([*sizes[: n_shown - n_last], gap, *sizes[len(sizes) - n_last :]])
-    return text
-
-
-def printable(name: str, limit: int = _MAX_NAME_LENGTH) -> str:
-    r"""Escape what a terminal would not show as it is, and shorten what is too long.
-
-    >>> printable("a\x1b[31m\n")
-    'a\\x1b[31m\\n'
-    """
-    if len(name) > limit:
-        name = f"{name[: limit // 2]}...{name[-limit // 2 :]}"
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in name
-    )
-
-
 def footer_lines(summary: FileSummary) -> Iterator[Text]:
     """Give what stands below a file's tensors: totals, the file, tests and notes, a line each."""
     totals = [
-        _plural(len(summary.tensors), "tensor"),
-        _plural(summary.n_parameters, "parameter"),
+        plural(len(summary.tensors), "tensor"),
+        plural(summary.n_parameters, "parameter"),
         fmt_bytes(summary.n_bytes),
         f"{summary.seconds:.2f} s",
     ]
     if summary.seconds > 0 and summary.n_bytes:
-        totals.append(f"{_scale(int(summary.n_bytes / summary.seconds), 1000, 'B')}/s")
+        totals.append(f"{fmt_scaled(int(summary.n_bytes / summary.seconds), 1000, 'B')}/s")
     yield Text(", ".join(totals), style="bold")
     about = [f"{summary.format} ({summary.layout})"]
     dtype = _common_dtype(summary.tensors)
@@ -161,7 +102,7 @@ def footer_lines(summary: FileSummary) -> Iterator[Text]:
     yield Text(f"{printable(summary.source)}: {', '.join(about)}")
     n_flagged = sum(1 for tensor in summary.tensors if _bad_values(tensor))
     if n_flagged:
-        yield Text(f"NaN or Inf in {_plural(n_flagged, 'tensor')}", style="bold red")
+        yield Text(f"NaN or Inf in {plural(n_flagged, 'tensor')}", style="bold red")
     if summary.tests:
         yield from _test_lines(summary, summary.tests)
     for note in summary.notes:
@@ -300,18 +241,3 @@ def _test_lines(summary: FileSummary, tests: VerdictCounts) -> Iterator[Text]:
 
 def _failed_tensors(summary: FileSummary) -> list[TensorSummary]:
     return [tensor for tensor in summary.tensors if tensor.test and tensor.test.verdict == "fail"]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _scale(n_bytes: int, base: int, unit: str) -> str:
-    value = float(n_bytes)
-    for prefix in ("", "k" if base == 1000 else "K", "M", "G", "T", "P", "E"):
-        if value < base or prefix == "E":
-            break
-        value /= base
-    if not prefix:
-        return f"{n_bytes} B"
-    return f"{value:.1f} {prefix}{unit}"

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from blake3 import blake3
 
+from kinit_cli.compare.lockfile import Lock
 from kinit_cli.errors import KinitError, LockError
 from kinit_cli.formats.base import Buffer
-from kinit_cli.lockfile import Lock
 from kinit_cli.manifest import TensorRecord
 from kinit_cli.means import Means
 from kinit_cli.pipeline import Progress, fill, prepare
@@ -109,7 +109,7 @@ def make_lock(
     source : str
         The spec's name, for messages.
     means, progress, on_fault
-        See `kinit_cli.verification.verify_file`.
+        See `kinit_cli.compare.verification.verify_file`.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kinit_cli.elements import Element
+    from kinit_cli.compare.elements import Element
     from kinit_cli.formats.weights_file import TensorEntry
     from kinit_cli.origin import Origin
 
@@ -222,7 +222,7 @@ def pair_up(
     expected : mapping of str to (shape, dtype)
         By path.
     found : mapping of str to TensorEntry
-        By path; see `kinit_cli.stored_names.find_entries`.
+        By path; see `kinit_cli.compare.stored_names.find_entries`.
     pattern : str or None
         Only tensors of this path, or whose path matches it as a case-sensitive glob.
     path_by_name : mapping of str to str

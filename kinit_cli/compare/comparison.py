@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kinit_cli.compare.elements import Element, differing_bits, element_at, has_same_bits
 from kinit_cli.draw import Called
 from kinit_cli.dtypes import numpy_dtype
-from kinit_cli.elements import Element, differing_bits, element_at, has_same_bits
 from kinit_cli.formats.base import Buffer
 from kinit_cli.plan import Plan
 from kinit_cli.tile_memory import TileMemory

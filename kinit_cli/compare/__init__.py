@@ -1,0 +1,1 @@
+"""Holding weights files against specs, against each other and against locks."""

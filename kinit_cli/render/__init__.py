@@ -1,0 +1,1 @@
+"""Showing results on a terminal; nothing else uses Rich."""

@@ -1,0 +1,1 @@
+"""Measuring tensors, and testing what was measured against what they are drawn from."""
