@@ -1,18 +1,11 @@
-"""`kinit inspect --plot`: what is in the pictures, where it is, and what happens to files."""
+"""`kinit inspect --plot`: what is in the pictures."""
 
 from __future__ import annotations
 
-import errno
-import json
 import re
-import struct
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
-from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +13,17 @@ import h5py
 import numpy as np
 import pytest
 from conftest import kinit_environment
+from plots import NAMES, SPEC, Page, normals, points_of, summary_of, svg_texts
 from test_panels import tensor_of
 
 from kinit_cli.cli.main import run
-from kinit_cli.draw import Normal
-from kinit_cli.errors import OutputError
 from kinit_cli.inspect import inspect_file
 from kinit_cli.panels import make_panel, make_sections
 from kinit_cli.plotting import PLOT_FORMATS, layout, write_plot
 from kinit_cli.plotting import gallery as galleries
-from kinit_cli.plotting.gallery import choose_tensors, make_gallery
+from kinit_cli.plotting.gallery import choose_tensors
 from kinit_cli.statistics.distribution_test import failed
-from kinit_cli.summary import FileSummary, TensorSummary
-
-SPEC = """\
-seed: 3
-layers:
-  - repeat: 3
-    layers:
-      - name: "block_{i}/mlp"
-        weights:
-          kernel: {shape: [40, 50], initializer: {random_normal: {stddev: 0.5}}}
-          bias: {shape: [50]}
-  - name: head
-    weights:
-      kernel: {shape: [50, 10]}
-      empty: {shape: [0, 3]}
-"""
-NAMES = [
-    "$x_1^2$ \\alpha",
-    "a<b>&\"c'",
-    "\x1b[31m\n\x00",
-    "中文 🎉",
-    "[bold]",
-    "x" * 3000,
-    "_",
-    "$",
-]
+from kinit_cli.summary import TensorSummary
 
 
 @pytest.fixture
@@ -71,70 +38,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def drawn() -> None:
     pytest.importorskip("matplotlib", reason="Matplotlib, which draws, is not installed")
-
-
-def summary_of(*tensors: TensorSummary) -> FileSummary:
-    return FileSummary(
-        source="some/w.h5",
-        format="hdf5",
-        layout="flat",
-        tensors=tensors,
-        n_parameters=0,
-        n_bytes=0,
-        seconds=0.0,
-    )
-
-
-def normals(*paths: str, size: int = 100) -> list[TensorSummary]:
-    rng = np.random.default_rng(0)
-    draw = Normal(mean=0.0, stddev=1.0)
-    return [tensor_of(rng.standard_normal(size).astype("f4"), draw, path) for path in paths]
-
-
-class Page(HTMLParser):
-    """What is in an HTML page: tags that are all closed, texts, and every attribute."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.texts: list[tuple[str, str]] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value) for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append((self.open[-1] if self.open else "", data))
-
-    def of(self, tag: str) -> list[str]:
-        return [text for where, text in self.texts if where == tag]
-
-    def values(self, tag: str, name: str) -> list[str]:
-        return [v or "" for t, n, v in self.attributes if (t, n) == (tag, name)]
-
-
-def points_of(text: str) -> list[tuple[float, float]]:
-    pairs = (pair.split(",") for pair in text.strip("MZ").split())
-    return [(float(x), float(y)) for x, y in pairs]
-
-
-def svg_texts(path: Path) -> list[str]:
-    return [element.text or "" for element in ET.parse(path).iter() if element.tag.endswith("text")]
-
-
-# --- what is in the files -------------------------------------------------------------------
 
 
 def test_every_format_is_what_its_name_says(
@@ -290,122 +193,6 @@ def test_a_file_without_tensors_is_drawn_too(tmp_path: Path, drawn: None) -> Non
         assert (tmp_path / f"p.{name}").stat().st_size > 500
 
 
-# --- where it is ----------------------------------------------------------------------------
-
-
-def boxes_overlap(a: layout.Box, b: layout.Box) -> bool:
-    return (
-        a.x < b.x + b.width and b.x < a.x + a.width
-        and a.y < b.y + b.height and b.y < a.y + a.height
-    )  # fmt: skip
-
-
-def many(n: int) -> tuple[FileSummary, Any]:
-    """Give n tensors in layers of one to seven, all of the same few values."""
-    (one,) = normals("x", size=8)
-    paths = (f"block_{i // 7}/{'abc'[i % 3]}/w{i}" for i in range(n))
-    summary = summary_of(*(replace(one, path=path) for path in paths))
-    return summary, make_sections(summary, summary.tensors)
-
-
-@pytest.mark.parametrize("is_paged", [False, True])
-@pytest.mark.parametrize("n", [1, 10, 48, 49, 1000])
-def test_nothing_overlaps_and_nothing_is_missing(n: int, is_paged: bool) -> None:
-    _, sections = many(n)
-    style = layout.style_for(n, is_paged=is_paged)
-    sheets = layout.lay_out(sections, style, is_paged=is_paged)
-    assert is_paged or len(sheets) == 1
-    shown = [placed.panel.tensor.path for sheet in sheets for placed in sheet.panels]
-    assert shown == [panel.tensor.path for section in sections for panel in section.panels]
-    for sheet in sheets:
-        assert sheet.width <= 2700
-        assert sheet.height <= 10_000
-        boxes = [item.box for item in (*sheet.headings, *sheet.panels)]
-        for box in boxes:
-            assert box.x >= 20
-            assert box.y >= layout.HEADER_HEIGHT
-            assert box.x + box.width <= sheet.width - 20
-            assert box.y + box.height <= sheet.height - 10
-        by_row: dict[float, list[layout.Box]] = {}
-        for box in boxes:
-            by_row.setdefault(box.y, []).append(box)
-        rows = sorted(by_row)
-        for row, following in pairwise(rows):
-            assert max(box.y + box.height for box in by_row[row]) <= following
-        for row_boxes in by_row.values():
-            assert not any(boxes_overlap(a, b) for a, b in combinations(row_boxes, 2))
-        for placed in sheet.panels:
-            assert placed.box.y + style.plot_top == placed.plot.y
-            assert placed.plot.y + placed.plot.height < placed.box.y + placed.box.height
-
-
-def test_every_panel_is_below_the_name_of_its_layer() -> None:
-    _, sections = many(300)
-    (sheet,) = layout.lay_out(sections, layout.style_for(300, is_paged=False), is_paged=False)
-    layers = {panel.tensor.path: s.layer for s in sections for panel in s.panels}
-    for placed in sheet.panels:
-        (heading,) = [
-            h for h in sheet.headings
-            if h.box.y + h.box.height == placed.box.y
-            and h.box.x <= placed.box.x < h.box.x + h.box.width
-        ]  # fmt: skip
-        assert heading.layer == layers[placed.panel.tensor.path]
-
-
-def test_texts_are_as_large_as_promised_and_fit(drawn: None) -> None:
-    from kinit_cli.plotting import drawing
-
-    summary, sections = many(1000)
-    gallery = make_gallery(summary, "png")
-    style = layout.style_for(1000, is_paged=False)
-    (sheet,) = layout.lay_out(sections, style, is_paged=False)
-    figure = drawing._figure(gallery, sheet, style, "")
-    (axes,) = figure.axes
-    assert len(axes.texts) > 5000
-    renderer = figure.canvas.get_renderer()
-    for text in axes.texts[:: 37 if len(axes.texts) > 37 else 1]:
-        # At the least resolution that an image has, 100 dots per inch.
-        assert text.get_fontsize() / 72 * 100 >= layout.MIN_TEXT_PX - 1e-9
-        assert not text.get_parse_math()
-        extent = text.get_window_extent(renderer)
-        assert extent.x0 >= 20
-        assert extent.x1 <= sheet.width - 15
-    style = layout.style_for(10, is_paged=False)
-    assert min(style.name_px, style.text_px, style.heading_px) >= layout.MIN_TEXT_PX
-
-
-def test_texts_that_are_too_long_are_shortened_to_fit(drawn: None) -> None:
-    from kinit_cli.plotting import drawing
-
-    def width(words: str) -> float:
-        return drawing._width_of(words, 10.0, is_bold=False)
-
-    words = "/".join(f"layer_{i}" for i in range(50))
-    for keeps_end in (False, True):
-        found = drawing.fit(words, 10, 100, is_bold=False, keeps_end=keeps_end)
-        assert 80 < width(found) <= 100
-        assert found.strip("…") in words
-        assert found.startswith("…") is keeps_end
-    assert drawing.fit("short", 10, 100, is_bold=False, keeps_end=False) == "short"
-
-
-def test_a_thousand_tensors_make_an_image_of_bounded_size(tmp_path: Path, drawn: None) -> None:
-    summary, _ = many(1000)
-    write_plot(summary, tmp_path / "p.png", force=False)
-    data = (tmp_path / "p.png").read_bytes()
-    width, height = struct.unpack(">II", data[16:24])
-    assert 2500 < width < 2900
-    assert 7000 < height < 11_000
-    assert width * height <= 27_000_000
-
-
-def test_a_few_tensors_make_a_sharp_image(folder: Path, drawn: None) -> None:
-    write_plot(inspect_file("w.h5"), Path("p.png"), force=False)
-    width, height = struct.unpack(">II", Path("p.png").read_bytes()[16:24])
-    assert width == pytest.approx(2 * 1311, abs=3)
-    assert height == pytest.approx(2 * (100 + 2 * 220.9 + 24), rel=0.05)
-
-
 # --- what is left out, and what is flagged --------------------------------------------------
 
 
@@ -455,128 +242,3 @@ def test_flags_are_red(folder: Path, drawn: None) -> None:
     texts = svg_texts(Path("p.svg"))
     assert any(text.startswith("1 NaN, fails its test, 40×50") for text in texts)
     assert any("tests: 6 passed, 2 failed" in text for text in texts)
-
-
-# --- the command ----------------------------------------------------------------------------
-
-
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert run(["inspect", *arguments]) == 2
-    return capsys.readouterr().err
-
-
-def test_json_and_a_picture_go_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["inspect", "w.h5", "--json", "--plot", "p.html"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert document["plot"] == "p.html"
-    assert document["notes"] == ["the picture is in p.html"]
-    assert Path("p.html").exists()
-    assert run(["inspect", "w.h5", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["plot"] is None
-
-
-@pytest.mark.parametrize("name", ["p.jpg", "p", "png", "-", "p.png/", ".png.txt", ""])
-def test_other_suffixes_are_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    error = error_of(capsys, "w.h5", "--plot", name)
-    assert "ends in .png, .svg, .pdf or .html" in error
-    assert "--plot" in error
-
-
-def test_an_existing_picture_needs_force(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("p.html").write_text("old")
-    # Before anything is read: the file need not even be there.
-    assert "p.html exists; use --force" in error_of(capsys, "nope.h5", "--plot", "p.html")
-    assert Path("p.html").read_text() == "old"
-    assert run(["inspect", "w.h5", "--plot", "p.html", "--force", "-q"]) == 0
-    assert Path("p.html").read_text().startswith("<!DOCTYPE")
-    assert "'--force' is for '--plot'" in error_of(capsys, "w.h5", "--force")
-    assert "folder" in error_of(capsys, "w.h5", "--plot", "nowhere/p.html")
-
-
-def test_the_weights_are_never_the_picture(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("w.h5").rename("w.html")
-    data = Path("w.html").read_bytes()
-    Path("link.html").symlink_to("w.html")
-    for name in ("w.html", "./w.html", "link.html"):
-        error = error_of(capsys, "w.html", "--plot", name, "--force")
-        assert "got the weights file itself" in error
-    assert Path("w.html").read_bytes() == data
-
-
-@pytest.mark.parametrize("name", ["png", "svg", "pdf"])
-def test_without_matplotlib_there_is_one_clear_error(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    # Before anything is read: the file need not even be there.
-    assert error_of(capsys, "nope.h5", "--plot", f"p.{name}") == (
-        f"kinit: --plot p.{name}: expected matplotlib, which draws it, got none; "
-        "pip install 'kinit-cli[plot]', or write .html, which needs nothing more\n"
-    )
-    assert run(["inspect", "w.h5", "--plot", "p.html", "-q"]) == 0
-
-
-def test_matplotlib_is_not_imported_without_a_picture(folder: Path) -> None:
-    code = (
-        "import sys; from kinit_cli.cli.main import run; "
-        "assert run(['inspect', 'w.h5', 'head/kernel']) == 0; "
-        "assert run(['inspect', 'w.h5', '--plot', 'p.html']) == 0; "
-        "assert not any(name.startswith('matplotlib') for name in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-@pytest.mark.parametrize("name", PLOT_FORMATS)
-def test_a_full_disk_leaves_the_old_picture(
-    folder: Path, drawn: None, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    from kinit_cli.formats import atomic
-
-    def sync(path: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    target = Path(f"p.{name}")
-    target.write_text("old")
-    monkeypatch.setattr(atomic, "sync_tree", sync)
-    with pytest.raises(OutputError, match="the disk is full; nothing was changed"):
-        write_plot(inspect_file("w.h5"), target, force=True)
-    assert target.read_text() == "old"
-    assert not list(folder.glob(".*"))
-
-
-@pytest.mark.parametrize("name", PLOT_FORMATS)
-def test_a_write_that_fails_leaves_the_old_picture(folder: Path, drawn: None, name: str) -> None:
-    target = Path(f"p.{name}")
-    target.write_text("old")
-    # A limit of the size of files is what a full disk is, in the middle of writing.
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); "
-        "from kinit_cli.cli.main import run; "
-        f"sys.exit(run(['inspect', 'w.h5', '--plot', 'p.{name}', '--force']))"
-    )
-    # The cache of fonts is made before there is a limit.
-    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "nothing was changed" in done.stderr
-    assert target.read_text() == "old"
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-
-
-def iter_globals() -> Iterator[Any]:
-    import matplotlib as mpl
-
-    yield dict(mpl.rcParams)
-    yield "matplotlib.pyplot" in sys.modules
-
-
-def test_nothing_global_is_left_behind(folder: Path, drawn: None) -> None:
-    write_plot(inspect_file("w.h5"), Path("p.png"), force=False)
-    before = list(iter_globals())
-    write_plot(inspect_file("w.h5"), Path("q.png"), force=False)
-    assert list(iter_globals()) == before
