@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from spec_texts import one_weight, problems_of, tensor_of, values_of
+
+import kinit_cli
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 
@@ -34,3 +38,26 @@ def test_what_jax_refuses(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"requires a 3D|must be less"):
         jax.nn.initializers.delta_orthogonal()(jax.random.key(1), shape)
     assert len(problems_of(one_weight(f"shape: {list(shape)}, initializer: delta_orthogonal"))) == 1
+
+
+@pytest.mark.parametrize("out", ["w.safetensors", "w.npz"])
+def test_jax_loads_the_file(tmp_path: Path, out: str) -> None:
+    weights = {
+        "kernel": {"shape": [30, 20], "initializer": "he_normal"},
+        "half": {"shape": [7], "dtype": "float16", "initializer": "random_uniform"},
+    }
+    if out.endswith("safetensors"):
+        weights["brain"] = {"shape": [9, 4], "dtype": "bfloat16", "initializer": "random_normal"}
+    spec = {"seed": 4, "layers": [{"name": "a", "weights": weights}]}
+    kinit_cli.generate(spec, tmp_path / out)
+    if out.endswith("npz"):
+        loaded = dict(jax.numpy.load(tmp_path / out))
+    else:
+        library = pytest.importorskip("safetensors.flax", reason="safetensors is not installed")
+        loaded = library.load_file(tmp_path / out)
+    expected = kinit_cli.arrays(spec)
+    for path, values in expected.items():
+        found = jax.numpy.asarray(loaded.pop(path.replace("/", ".")))
+        assert (found.shape, found.dtype) == (values.shape, values.dtype)
+        assert np.asarray(found).tobytes() == values.tobytes()
+    assert set(loaded) <= {"kinit.json"}
