@@ -67,7 +67,7 @@ class Bench:
         write_specs(root, units)
         for seed in (OLD_SEED, NEW_SEED):
             argv = [*OUTPUTS[0].argv(root / "x", seed=seed, force=True)]
-            argv[argv.index("-o") + 1] = str(root / f"source{seed}.h5")
+            argv[argv.index("-o") + 1] = str(root / f"source{seed}.safetensors")
             self.run_soundly(argv)
 
     def wants(self, row: Row) -> bool:
