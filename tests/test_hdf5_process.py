@@ -19,6 +19,7 @@ from weights_files import entry_of, read_all, refusal
 
 from kinit_cli.errors import UnavailableError, WeightsFileError
 from kinit_cli.formats import hdf5_process, hdf5_reader
+from kinit_cli.formats.hdf5_content import Hdf5Content
 from kinit_cli.formats.hdf5_process import Hdf5Session
 from kinit_cli.formats.readers import open_weights
 
@@ -204,3 +205,18 @@ def wait_for(is_so: Callable[[], bool]) -> None:
             return
         time.sleep(0.02)
     pytest.fail("still not so")
+
+
+def test_tiles_of_one_chunk_decode_it_once(tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    n_elements = 2**22
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (n_elements,), "f4", chunks=(n_elements,), compression="gzip")
+    content = Hdf5Content(path, path)
+    (found,) = content.scan().found
+    content.read(found.entry, found.name, 0, 10)
+    (dataset,) = content._open_datasets.values()
+    n_slots, n_bytes, _ = dataset.id.get_access_plist().get_chunk_cache()
+    assert n_slots
+    assert n_bytes == 16 * 2**20 * 2
+    content.close()

@@ -309,17 +309,25 @@ def _open(path: Path, shown: Path) -> h5py.File:
 
 def _open_with_chunk_cache(file: h5py.h5f.FileID, name: bytes) -> h5py.h5d.DatasetID:
     """Open a dataset with a cache for a row of chunks, so that tiles do not decode them twice."""
-    dataset = h5py.h5d.open(file, name)
+    cache = _chunk_cache(h5py.h5d.open(file, name))
+    if cache is None:
+        return h5py.h5d.open(file, name)
+    # While a dataset is open, whoever opens it again gets the cache that it has.
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(*cache, 1.0)
+    return h5py.h5d.open(file, name, access)
+
+
+def _chunk_cache(dataset: h5py.h5d.DatasetID) -> tuple[int, int] | None:
+    """Give the slots and bytes of the cache for a dataset in chunks; None for any other."""
     properties = dataset.get_create_plist()
     if properties.get_layout() != h5py.h5d.CHUNKED:
-        return dataset
+        return None
     chunk, shape = properties.get_chunk(), dataset.shape
     n_chunk_bytes = math.prod(chunk) * dataset.get_type().get_size()
     n_in_row = math.prod(-(-size // step) for size, step in zip(shape[1:], chunk[1:], strict=True))
     n_cached = max(1, min(2 * n_in_row, _CHUNK_CACHE_BYTES // n_chunk_bytes))
-    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(min(10 * n_cached, 10**6) | 1, n_cached * n_chunk_bytes, 1.0)
-    return h5py.h5d.open(file, name, access)
+    return min(10 * n_cached, 10**6) | 1, n_cached * n_chunk_bytes
 
 
 def _reason(error: BaseException) -> str:

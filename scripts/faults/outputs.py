@@ -53,7 +53,13 @@ class Output:
         forcing = ["--force"] if force and self.command != "lock" else []
         if self.command == "import":
             # The spec that is written differs by the file that it is made from.
-            return ["import", str(folder.parent / f"source{seed}.safetensors"), "-o", target, *forcing]
+            return [
+                "import",
+                str(folder.parent / f"source{seed}.safetensors"),
+                "-o",
+                target,
+                *forcing,
+            ]
         start = [self.command, spec, "-o", target, "-q", "--seed", str(seed), *_ENGINE]
         return [*start, *self.options, *forcing]
 
