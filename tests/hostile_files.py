@@ -44,6 +44,12 @@ def _compressed_bomb(file: h5py.File) -> None:
     data[0, 0] = 0
 
 
+def _many_never_written(file: h5py.File) -> None:
+    # Each is of the size that one alone may have.
+    for index in range(5):
+        file.create_dataset(f"d{index}", (2**30,), "f4", chunks=(2**20,), fillvalue=1)
+
+
 def _giant_chunk(file: h5py.File) -> None:
     file.create_dataset("b", (2**16, 2**13), "u1", chunks=(2**16, 2**13), compression="gzip")
 
@@ -81,6 +87,10 @@ HDF5: dict[str, tuple[Build, str]] = {
     "giant in chunks": (
         h5(lambda file: file.create_dataset("g", (10**7, 10**7), "f4", chunks=(100, 100))),
         "400000000000000 bytes, got 0 bytes stored",
+    ),
+    "many that were never written": (
+        h5(_many_never_written),
+        "stored elements in its datasets, which declare 21474836488 bytes",
     ),
     "compressed bomb": (h5(_compressed_bomb), "which declares 8796093022208 bytes"),
     "giant chunk": (h5(_giant_chunk), "chunks of at most 268435456 bytes in 'b', got 536870912"),

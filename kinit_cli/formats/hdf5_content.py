@@ -168,6 +168,7 @@ class Hdf5Content:
         for name, dataset in iter_datasets(self._file.id, skipped):
             found.append(self._found(name, dataset))
             self.on_progress()
+        self._check_total([one.entry for one in found])
         check_soft_links(self._file.id, skipped)
         paths = unique_texts([one.name for one in found])
         found = [
@@ -215,6 +216,17 @@ class Hdf5Content:
                 hint="it is truncated: copy or generate it again",
             )
         return Found(entry=entry, name=name, offset=offset)
+
+    def _check_total(self, entries: list[TensorEntry]) -> None:
+        """Refuse many datasets that declare together what none of them may alone."""
+        n_declared = sum(entry.n_bytes for entry in entries)
+        if n_declared > MAX_SPARSE_BYTES and self._n_file_bytes * 1000 < n_declared:
+            raise file_error(
+                self.path,
+                expected=f"stored elements in its datasets, which declare {n_declared} bytes",
+                got=f"a file of {self._n_file_bytes} bytes",
+                hint="they were never filled, or are made to exhaust their reader",
+            )
 
     def _check_size(
         self, entry: TensorEntry, dataset: h5py.h5d.DatasetID, properties: h5py.h5p.PropDCID
